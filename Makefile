@@ -1,0 +1,40 @@
+# Everything a developer needs; each target sets up what it lacks by itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := ocrwatch tests bench
+# Where the Aspose worker finds its private OpenSSL 1.1 (scripts/setup.sh puts it there).
+export OCRWATCH_OPENSSL11 ?= $(CURDIR)/.cache/openssl-1.1
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make demo    show the daemon at work on scans made for it"
+	@echo "make test    the whole test suite      (PYTEST_ARGS='-k settle' for a part of it)"
+	@echo "make check   format, lint, types, import rules"
+	@echo "make format  format the sources"
+	@echo "make setup   only what the others do first: system packages, .venv, OpenSSL 1.1"
+	@echo "make clean   remove what setup, tests and builds made"
+
+setup:
+	@PYTHON='$(PYTHON)' scripts/setup.sh
+
+demo: setup
+	@$(BIN)/python -m bench.demo.demo
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean:
+	rm -rf .venv .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,305 @@
+"""The commands. Turns arguments into calls, results into lines, and every error into one line and an exit code.
+
+0 done, 1 some file failed, 2 usage or configuration, 3 a needed part of the system is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocrwatch import __version__, composition, config, direct
+from ocrwatch.config import Configuration
+from ocrwatch.correction.protocol import Mode
+from ocrwatch.correction.store import ModelFile
+from ocrwatch.daemon import Daemon
+from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
+from ocrwatch.journal.journal import Journal
+from ocrwatch.service import systemd, view
+from ocrwatch.service.control import NoDaemon, ask
+from ocrwatch.doctor import examine
+from ocrwatch.service.why import explain
+from ocrwatch.worker.process import WorkerProcess
+
+_config_option = click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (default: /etc/ocrwatch/config.yaml)."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_language_option = click.option("--language", "languages", multiple=True, help="ISO 639 code; may be repeated.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ocrwatch")
+def cli() -> None:
+    """Watches scan folders, recognizes and corrects new scans, and writes the text beside them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: runs a command and exits with its code."""
+    try:
+        code = cli.main(args=list(arguments) if arguments is not None else None, prog_name="ocrwatch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except click.Abort:
+        code = 130
+    except OcrwatchError as error:
+        for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            click.echo(f"ocrwatch: {systemd.printable(line)}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@cli.command()
+@_config_option
+@click.option("--verbose", is_flag=True, help="Log what the file systems cannot do, too.")
+def run(config_path: Path | None, verbose: bool) -> None:
+    """Run the daemon."""
+    path = config_path or config.default_path()
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[systemd.log_handler()], force=True)
+    logging.getLogger("watchdog").setLevel(logging.WARNING)
+    daemon = Daemon(config.load(path), path)
+    daemon.run()
+    if daemon.reload:
+        # A fresh process takes the new configuration whole; the service manager sees the same one go on.
+        os.execv(sys.executable, [sys.executable, "-m", "ocrwatch", *sys.argv[1:]])  # noqa: S606 - our own arguments
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the texts (default: beside).")
+@click.option("--engine", type=click.Choice(["auto", "tesseract", "aspose"]), help="OCR engine.")
+@_language_option
+@click.option("--mode", type=click.Choice(["rescore", "rewrite", "off"]), help="How the text is corrected.")
+@click.option("--model", type=click.Path(path_type=Path), help="A .gguf file.")
+@_config_option
+def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -> int:
+    """Recognize and correct these files now, by the same pipeline."""
+    settings = direct.settings_for(paths, base=_optional(config_path), **choices)
+    report = direct.process(settings, paths, progress=_progress if sys.stderr.isatty() else None)
+    for item in report:
+        click.echo(f"{systemd.printable(item.path)}: {item.line}", err=item.failed)
+    return 1 if any(item.failed for item in report) else 0
+
+
+def _progress(done: int, total: int) -> None:
+    click.echo(f"\r{done}/{total}", err=True, nl=done == total)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--engine", type=click.Choice(["auto", "tesseract", "aspose"]), help="OCR engine.")
+@_language_option
+@_config_option
+def ocr(file: Path, engine: str | None, languages: tuple[str, ...], config_path: Path | None) -> None:
+    """Print the raw text of a file, its pages separated by form feeds."""
+    settings = direct.settings_for((file,), base=_optional(config_path), engine=engine, languages=languages, mode="off")
+    pages = direct.recognize(settings, file)
+    click.echo("\f".join(page.text for page in pages), nl=False)
+
+
+@cli.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.option("--model", type=click.Path(path_type=Path), help="A .gguf file.")
+@_language_option
+@click.option("--mode", type=click.Choice([*Mode]), default=None, help="Who proposes changes.")
+@click.option("--profile", help="default, financial, medical, or one of the configuration.")
+@_config_option
+@_json_option
+def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) -> None:
+    """Correct a text; pages are separated by form feeds."""
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the text is not UTF-8: {error}", "convert it first, for instance with iconv") from error
+    settings = direct.settings_for((), base=_optional(config_path), model=choices["model"], languages=choices["languages"])
+    result = direct.correct(settings, text, mode=choices["mode"], profile=choices["profile"])
+    if as_json:
+        click.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
+    else:
+        click.echo(result.text, nl=False)
+        for line in result.notes:
+            click.echo(f"ocrwatch: {line}", err=True)
+
+
+@cli.command()
+@_config_option
+@_json_option
+def status(config_path: Path | None, as_json: bool) -> None:
+    """Show inboxes, queue, workers and the model."""
+    settings = _settings(config_path)
+    try:
+        answer = ask(settings.socket_path, {"op": "status"})
+    except NoDaemon as error:
+        raise OcrwatchError(
+            f"no daemon runs on {settings.state_dir}", "start it: systemctl start ocrwatch, or ocrwatch run"
+        ) from error
+    for line in [json.dumps(answer, indent=1)] if as_json else view.status_lines(answer):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_config_option
+@_json_option
+def why(file: Path, config_path: Path | None, as_json: bool) -> None:
+    """Say what has become of a file, and what comes next."""
+    settings = _settings(config_path)
+    path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
+    try:
+        answer = ask(settings.socket_path, {"op": "why", "path": path})
+    except NoDaemon:
+        answer = _why_from_journal(settings, path)
+    for line in [json.dumps(answer, indent=1)] if as_json else view.why_lines(answer):
+        click.echo(line)
+
+
+def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
+    click.echo("ocrwatch: no daemon runs; this is from its journal", err=True)
+    inbox = next((i for i in settings.inboxes if Path(path).is_relative_to(i.path)), None)
+    if inbox is None:
+        raise UsageError(f"{path} lies in no inbox", f"the inboxes are {', '.join(str(i.path) for i in settings.inboxes)}")
+    relative = str(Path(path).relative_to(inbox.path))
+    journal = Journal(settings.state_dir / "journal.db", wall_clock=time.time, read_only=True)  # noqa: TID251 - the command line hands it out
+    try:
+        names = composition.sidecar_path(inbox)
+        return explain(
+            relative,
+            inbox=inbox.name,
+            journal=journal,
+            patterns=inbox.ignore,
+            waiting=(),
+            text_path=lambda p: str(names(p)),
+            problem="",
+            monotonic_s=time.monotonic(),
+            wall_s=time.time(),  # noqa: TID251 - the command line hands it out
+        )
+    finally:
+        journal.close()
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--all-failed", is_flag=True, help="Every file that failed, was set aside, or is partial.")
+@_config_option
+def retry(files: tuple[Path, ...], all_failed: bool, config_path: Path | None) -> None:
+    """Try files again that failed or were set aside."""
+    if bool(files) == all_failed:
+        raise UsageError("name files, or --all-failed, and not both")
+    request = {"op": "retry", "all": all_failed, "paths": [os.path.abspath(f) for f in files]}
+    click.echo(f"{_ask(config_path, request)['retried']} files are tried again")
+
+
+@cli.command("check-config")
+@_config_option
+def check_config(config_path: Path | None) -> None:
+    """Report every problem of the configuration, with path and line."""
+    path = config_path or config.default_path()
+    settings = config.load(path)
+    click.echo(f"{path}: right, {len(settings.inboxes)} inboxes")
+
+
+@cli.command()
+@_config_option
+@_json_option
+def doctor(config_path: Path | None, as_json: bool) -> int:
+    """Say what this machine lacks, and the command that mends it."""
+    findings = examine(_optional(config_path))
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.verdict:<5} {finding.what}" + (f"\n      {finding.remedy}" if finding.remedy else ""))
+    return 3 if any(finding.verdict == "bad" for finding in findings) else 0
+
+
+@cli.group()
+def model() -> None:
+    """Fetch, list, check or unload the correction model."""
+
+
+@model.command()
+@_config_option
+def pull(config_path: Path | None) -> None:
+    """Fetch the configured model; the only command that goes online."""
+    reply = _fetcher(config_path, "fetch", progress=_pull_progress)
+    file = ModelFile.from_json(reply)
+    click.echo(
+        f"{file.path}\n  sha256 {file.sha256}\n  licence {file.licence or 'not named by its card'}: read it before you use the model"
+    )
+
+
+def _pull_progress(details: dict[str, Any]) -> None:
+    total = max(1, int(details.get("total_bytes") or 1))
+    done = int(details.get("done_bytes") or 0)
+    if sys.stderr.isatty():
+        click.echo(f"\r{done / 1e6:.0f}/{total / 1e6:.0f} MB ({100 * done // total} %)", err=True, nl=done >= total)
+
+
+@model.command("list")
+@_config_option
+def list_models(config_path: Path | None) -> None:
+    """List the models on this machine."""
+    models = _fetcher(config_path, "list")["models"]
+    for entry in models:
+        click.echo(f"{entry['size_bytes'] / 1e6:8.0f} MB  {entry.get('repository') or '-'}  {entry['path']}")
+    if not models:
+        click.echo("no model is here; run: ocrwatch model pull", err=True)
+
+
+@model.command()
+@_config_option
+def verify(config_path: Path | None) -> None:
+    """Read the configured model whole and check its sha256."""
+    file = ModelFile.from_json(_fetcher(config_path, "verify"))
+    click.echo(f"{file.path}: sha256 {file.sha256}")
+
+
+@model.command()
+@_config_option
+def unload(config_path: Path | None) -> None:
+    """Have the daemon unload the model now."""
+    answer = _ask(config_path, {"op": "unload"})
+    click.echo("unloading" if answer["pid"] else "no model was loaded")
+
+
+def _fetcher(
+    config_path: Path | None, operation: str, progress: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
+    settings = _optional(config_path) or direct.bare_settings()
+    wish = composition.model_wish(settings).to_json() | ({"download": "auto"} if operation == "fetch" else {})
+    worker = WorkerProcess(composition.fetch_spec(settings.state_dir))
+    try:
+        return worker.call({"op": operation, "wish": wish}, deadline_s=300.0, progress=progress)
+    finally:
+        worker.stop()
+
+
+def _ask(config_path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
+    settings = _settings(config_path)
+    try:
+        return ask(settings.socket_path, request)
+    except NoDaemon as error:
+        raise OcrwatchError(f"no daemon runs on {settings.state_dir}", "start it: systemctl start ocrwatch") from error
+
+
+def _settings(config_path: Path | None) -> Configuration:
+    return config.load(config_path or config.default_path())
+
+
+def _optional(config_path: Path | None) -> Configuration | None:
+    """The named configuration, the default one where there is one, else None: these commands work without."""
+    if config_path is not None:
+        return config.load(config_path)
+    return config.load(config.default_path()) if config.default_path().exists() else None

@@ -1,0 +1,294 @@
+"""From settings to parts: how workers are started, which engine an inbox gets, what becomes of its scans.
+
+The only place, with `daemon` and `cli`, that knows the configuration; what it hands on are plain values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings
+from ocrwatch.correction.owner import ModelPlan
+from ocrwatch.correction.profiles import BUILT_IN
+from ocrwatch.correction.protocol import Mode
+from ocrwatch.correction.store import HUB_VARIABLES, Download, ModelFile, ModelWish
+from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
+from ocrwatch.intake import mounts
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.inbox import InboxRules
+from ocrwatch.ocr.engine import EngineName
+from ocrwatch.output.sidecar import names
+from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
+from ocrwatch.worker.process import WorkerProcess, WorkerSpec
+from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
+
+_FETCH_STALL_S = 300.0
+_PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
+
+EngineSpecs = Mapping[EngineName, Callable[[], WorkerSpec]]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Which engine each inbox uses, and what a person should know of the choice."""
+
+    of_inbox: dict[str, EngineName]
+    notes: tuple[str, ...]
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def engine_specs(settings: Configuration, scratch: Path) -> EngineSpecs:
+    """How to start a worker of each engine; each has a scratch folder of its own, for what its libraries drop."""
+
+    def spec(engine: EngineName) -> WorkerSpec:
+        folder = scratch / engine
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aspose = settings.ocr.aspose
+        options = {
+            "engine": engine,
+            "tessdata": _text(settings.ocr.tesseract.tessdata),
+            "license_file": _text(aspose.license_file),
+            "allow_trial": aspose.allow_trial,
+            "openssl": _text(aspose.openssl),
+            "threads": 1,
+            "scratch": str(folder),
+        }
+        return WorkerSpec(module="ocrwatch.ocr.worker", options=options, memory_bytes=settings.ocr.page_memory)
+
+    return {engine: functools.partial(spec, engine) for engine in EngineName}
+
+
+def choose_engines(settings: Configuration, specs: EngineSpecs) -> Engines:
+    """The engine of each inbox, each proven to start and to have the languages that are asked of it. Raises MissingPart."""
+    wanted = {inbox.name: inbox.engine or settings.ocr.engine for inbox in settings.inboxes}
+    notes: list[str] = []
+    hellos: dict[EngineName, dict[str, Any]] = {}
+    automatic = EngineName.TESSERACT
+    if "auto" in wanted.values():
+        automatic, note = _automatic_engine(settings, specs, hellos)
+        notes.append(note)
+    of_inbox = {name: automatic if choice == "auto" else EngineName(choice) for name, choice in wanted.items()}
+    for engine in set(of_inbox.values()) - hellos.keys():
+        hellos[engine] = _hello(specs[engine]())
+    for inbox in settings.inboxes:
+        _check_languages(inbox, of_inbox[inbox.name], hellos[of_inbox[inbox.name]])
+    return Engines(of_inbox, tuple(notes))
+
+
+def _automatic_engine(
+    settings: Configuration, specs: EngineSpecs, hellos: dict[EngineName, dict[str, Any]]
+) -> tuple[EngineName, str]:
+    if settings.ocr.aspose.license_file is None:
+        return EngineName.TESSERACT, "engine auto: Tesseract, because `ocr.aspose.license_file` names no licence"
+    try:
+        hello = _hello(specs[EngineName.ASPOSE]())
+    except OcrwatchError as error:
+        return EngineName.TESSERACT, f"engine auto: Tesseract, because Aspose does not start: {error}"
+    if not hello.get("licensed"):
+        return EngineName.TESSERACT, "engine auto: Tesseract, because Aspose does not accept the licence"
+    hellos[EngineName.ASPOSE] = hello
+    return EngineName.ASPOSE, "engine auto: Aspose, licensed"
+
+
+def _hello(spec: WorkerSpec) -> dict[str, Any]:
+    worker = WorkerProcess(spec)
+    worker.stop()
+    return worker.hello
+
+
+def _check_languages(inbox: InboxSettings, engine: EngineName, hello: Mapping[str, Any]) -> None:
+    lacking = [language for language in inbox.languages if language not in hello["languages"]]
+    if lacking:
+        raise MissingPart(
+            f"inbox {inbox.name}: {engine} has no data for the language {', '.join(lacking)}",
+            "run `ocrwatch doctor` for the package to install",
+        )
+
+
+def model_wish(settings: Configuration) -> ModelWish:
+    """The model that is asked for."""
+    model = settings.model
+    return ModelWish(
+        path=model.path,
+        directory=model.directory,
+        repo_id=model.repo_id,
+        file=model.file,
+        quantization=None if model.file else model.quantization,
+        revision=model.revision,
+        sha256=model.sha256,
+        download=Download(model.download),
+    )
+
+
+def fetch_spec(state_dir: Path) -> WorkerSpec:
+    """How to start the worker that finds and fetches models; the only one that may use the network."""
+    environment = {name: os.environ[name] for name in HUB_VARIABLES if name in os.environ}
+    return WorkerSpec(module="ocrwatch.correction.fetch", options={"state_dir": str(state_dir)}, environment=environment)
+
+
+def model_plan(settings: Configuration, *, threads: int) -> ModelPlan:
+    """How the model is found and loaded."""
+    model = settings.model
+
+    def load(file: ModelFile) -> WorkerSpec:
+        options = {
+            "model_path": str(file.path),
+            "gpu_layers": model.gpu_layers,
+            "context_tokens": model.context,
+            "threads": threads,
+            "mmap": model.mmap,
+        }
+        return WorkerSpec(module="ocrwatch.correction.worker", options=options, start_s=model.load_timeout)
+
+    return ModelPlan(
+        wish=model_wish(settings),
+        fetch=fetch_spec(settings.state_dir),
+        load=load,
+        idle_s=model.idle_unload,
+        page_timeout_s=1.5 * _PAGE_BUDGET_S,
+    )
+
+
+@contextlib.contextmanager
+def loaded_model(settings: Configuration, state_dir: Path) -> Iterator[WorkerProcess]:
+    """The model's process, loaded, for a command that needs it once. Raises what keeps it from being had."""
+    fetcher = WorkerProcess(fetch_spec(state_dir))
+    wish = model_wish(settings)
+    try:
+        operation = "fetch" if wish.download is Download.AUTO else "find"
+        file = ModelFile.from_json(fetcher.call({"op": operation, "wish": wish.to_json()}, deadline_s=_FETCH_STALL_S))
+    finally:
+        fetcher.stop()
+    worker = WorkerProcess(model_plan(settings, threads=cores()).load(file))
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def correction_plan(settings: Configuration, inbox: InboxSettings) -> CorrectionPlan | None:
+    """How an inbox's pages are corrected; None where they are not."""
+    common, own = settings.correction, inbox.correction
+    mode = own.mode or common.mode
+    if mode is CorrectionMode.OFF:
+        return None
+    profile = own.profile or common.profile
+    return CorrectionPlan(
+        mode=Mode(mode),
+        profile=profile,
+        prompt=profile_prompt(settings, profile),
+        caution=common.caution,
+        wait_s=common.wait,
+        letter_to_digit=common.letter_to_digit,
+        digit_to_letter=common.digit_to_letter,
+        dictionary=tuple(_words(own.dictionary)) if own.dictionary else (),
+    )
+
+
+def profile_prompt(settings: Configuration | None, profile: str) -> str | None:
+    """The prompt of a profile: the configuration's own, else a built-in one. Raises UsageError when there is neither."""
+    if settings is not None and profile in settings.correction.profiles:
+        return settings.correction.profiles[profile].prompt
+    if profile not in BUILT_IN:
+        raise UsageError(f"there is no profile {profile!r}", f"take one of {', '.join(sorted(BUILT_IN))}")
+    return BUILT_IN[profile].prompt
+
+
+def _words(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the dictionary {path}: {error}", "it should hold a word a line, in UTF-8") from error
+    return (word for line in lines if (word := line.strip()) and not word.startswith("#"))
+
+
+def may_hang(path: Path, table: tuple[mounts.Mount, ...]) -> bool:
+    """Whether a path lies on a mount that can hang, by the kernel's table alone; the path is not touched."""
+    return mounts.is_network(mounts.mount_of(str(path), table).fs_type)
+
+
+def share_for(name: str, path: Path, table: tuple[mounts.Mount, ...], clock: Callable[[], float]) -> Share:
+    """How to reach a tree: directly, or through a process of its own where its mount may hang."""
+    return Share(RemoteAccess(name, clock=clock) if may_hang(path, table) else LocalAccess())
+
+
+def inbox_rules(inbox: InboxSettings, *, closely: bool) -> InboxRules:
+    """How an inbox is looked at."""
+    return InboxRules(
+        name=inbox.name,
+        path=str(inbox.path),
+        recursive=inbox.recursive,
+        settle_s=inbox.settle,
+        incomplete_max_s=inbox.incomplete_max,
+        patterns=inbox.ignore,
+        closely=closely,
+    )
+
+
+def treatment(
+    settings: Configuration,
+    inbox: InboxSettings,
+    *,
+    engine: EngineName,
+    root: Callable[[], Root],
+    share: Share,
+    output_share: Share,
+    closely: bool,
+) -> Treatment:
+    """What becomes of the scans of an inbox."""
+    plan = correction_plan(settings, inbox)
+    directory = inbox.output.directory
+    archive = None
+    if inbox.after is After.ARCHIVE and inbox.archive_to is not None:
+        archive = ArchivePlan(root=Root(str(inbox.archive_to)), after_s=inbox.archive_after)
+    return Treatment(
+        inbox=inbox.name,
+        root=root,
+        share=share,
+        output_root=root if directory is None else lambda: Root(str(directory)),
+        output_share=output_share,
+        mirrored=directory is not None,
+        naming=inbox.output.name,
+        closely=closely,
+        engine=engine,
+        languages=inbox.languages,
+        pdf_text=settings.ocr.pdf_text,
+        page_timeout_s=settings.ocr.page_timeout,
+        settings=_digest(settings, inbox, engine, plan),
+        correction=plan,
+        archive=archive,
+    )
+
+
+def sidecar_path(inbox: InboxSettings) -> Callable[[str], Path]:
+    """Where the text of a scan of this inbox is, by the scan's relative path."""
+    base = inbox.output.directory or inbox.path
+    return lambda path: base / names(path, naming=inbox.output.name).text
+
+
+def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, plan: CorrectionPlan | None) -> str:
+    """What shapes a result: the same content with the same digest gives the same text."""
+    shaping = {
+        "engine": engine,
+        "languages": inbox.languages,
+        "pdf_text": settings.ocr.pdf_text,
+        "correction": asdict(plan) | {"wait_s": 0} if plan else None,
+        "model": model_wish(settings).to_json() if plan else None,
+    }
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

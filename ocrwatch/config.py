@@ -1,0 +1,352 @@
+"""The configuration: one YAML file into frozen settings, every problem reported at once with its dotted path and line.
+
+Owns the keys, their types and their defaults. Only `cli` and `daemon` read it; the stages get plain values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from ocrwatch.correction.profiles import BUILT_IN
+from ocrwatch import yamlmap
+from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
+from ocrwatch.ocr.engine import EngineName, PdfText
+from ocrwatch.ocr.languages import canonical
+from ocrwatch.output.sidecar import Naming
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB|KiB|MiB|GiB)")
+_BYTES = {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `500ms`, `5s`, `10m`, `1h`, `2d` or 0. Raises ValueError on anything else."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    match = _DURATION.fullmatch(str(value)) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no duration; write a number and a unit, like 5s, 10m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `600MB`, `2GB`, `1GiB`. Raises ValueError on anything else."""
+    match = _SIZE.fullmatch(str(value)) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no size; write a number and a unit, like 600MB or 2GB")
+    return int(float(match[1]) * _BYTES[match[2]])
+
+
+def _parse_idle(value: object) -> float | None:
+    return None if value == "never" else parse_duration(value)
+
+
+def _language(value: str) -> str:
+    try:
+        return canonical(value)
+    except OcrwatchError as error:
+        raise ValueError(str(error)) from error
+
+
+def _absolute(path: Path) -> Path:
+    expanded = path.expanduser()
+    if not expanded.is_absolute():
+        raise ValueError(f"{str(path)!r} is not absolute; a daemon has no folder of its own to start from")
+    return Path(os.path.normpath(expanded))
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Language = Annotated[str, AfterValidator(_language)]
+
+
+class Watch(StrEnum):
+    """How an inbox learns of new files."""
+
+    AUTO = "auto"  # kernel events where the file system delivers them all, else listing only
+    POLL = "poll"  # listing only
+
+
+class After(StrEnum):
+    """What becomes of a scan when its result is final."""
+
+    KEEP = "keep"  # it stays where it is
+    ARCHIVE = "archive"  # it is moved to `archive_to`
+
+
+class CorrectionMode(StrEnum):
+    """Who proposes changes to the text; the model judges each one in either mode."""
+
+    RESCORE = "rescore"  # word lists, confusions and the engine's alternatives; the model never writes
+    REWRITE = "rewrite"  # the prompted model too; only its small, verified edits count
+    OFF = "off"  # raw text
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+class OutputSettings(Settings):
+    """Where and under which name the sidecar of a scan goes."""
+
+    directory: AbsolutePath | None = None
+    name: Naming = Naming.APPEND
+
+
+class InboxCorrection(Settings):
+    """What one inbox wants other than `correction`; None takes the common value."""
+
+    mode: CorrectionMode | None = None
+    profile: str | None = None
+    dictionary: AbsolutePath | None = None
+
+
+class InboxSettings(Settings):
+    """One watched folder."""
+
+    path: AbsolutePath
+    name: str = Field(default="", max_length=64, pattern=r"^[\w.-]*$")
+    recursive: bool = True
+    watch: Watch = Watch.AUTO
+    settle: Duration = 5.0
+    incomplete_max: Duration = 600.0
+    rescan: Duration = 300.0
+    poll: Duration = 10.0
+    ignore: tuple[str, ...] = ()
+    languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
+    engine: Literal["auto"] | EngineName | None = None
+    output: OutputSettings = OutputSettings()
+    after: After = After.KEEP
+    archive_to: AbsolutePath | None = None
+    archive_after: Duration = 3600.0
+    correction: InboxCorrection = InboxCorrection()
+
+    @model_validator(mode="after")
+    def _archive_has_a_place(self) -> InboxSettings:
+        if self.after is After.ARCHIVE and self.archive_to is None:
+            raise ValueError("`after: archive` needs `archive_to`, the folder that scans are moved to")
+        if self.archive_to is not None and _is_within(self.archive_to, self.path):
+            raise ValueError(f"`archive_to` lies inside the inbox {self.path}, so archived scans would arrive again")
+        return self
+
+
+class TesseractSettings(Settings):
+    """The engine that needs no licence."""
+
+    tessdata: AbsolutePath | None = None
+
+
+class AsposeSettings(Settings):
+    """The engine that needs a licence, and OpenSSL 1.1 of its own."""
+
+    license_file: AbsolutePath | None = None
+    allow_trial: bool = False
+    openssl: AbsolutePath | None = None
+
+
+class OcrSettings(Settings):
+    """Recognition."""
+
+    engine: Literal["auto"] | EngineName = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    pdf_text: PdfText = PdfText.AUTO
+    page_timeout: Duration = 120.0
+    page_memory: Size = 1500 * 10**6
+    tesseract: TesseractSettings = TesseractSettings()
+    aspose: AsposeSettings = AsposeSettings()
+
+
+class ModelSettings(Settings):
+    """The correction model: where it is, how it runs, when it goes."""
+
+    repo_id: str = "Qwen/Qwen2.5-3B-Instruct-GGUF"
+    quantization: str = "int8"
+    file: str | None = None
+    revision: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    path: AbsolutePath | None = None
+    directory: AbsolutePath | None = None
+    download: Literal["auto", "never"] = "never"
+    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    context: Annotated[int, Field(ge=512, le=131072)] = 4096
+    mmap: bool = True
+    idle_unload: Annotated[float | None, BeforeValidator(_parse_idle)] = 300.0
+    load_timeout: Duration = 600.0
+
+
+class ProfileSettings(Settings):
+    """A prompt of one's own, chosen by `profile`."""
+
+    prompt: str = Field(min_length=1, max_length=4000)
+
+
+class CorrectionSettings(Settings):
+    """Correction of the recognized text."""
+
+    mode: CorrectionMode = CorrectionMode.RESCORE
+    profile: str = "default"
+    wait: Duration = 600.0
+    caution: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    letter_to_digit: bool = True
+    digit_to_letter: bool = True
+    profiles: dict[str, ProfileSettings] = {}
+
+
+class Configuration(Settings):
+    """The whole file."""
+
+    state_dir: AbsolutePath = Path("/var/lib/ocrwatch")
+    control_socket: AbsolutePath | None = None
+    inboxes: tuple[InboxSettings, ...] = Field(min_length=1)
+    ocr: OcrSettings = OcrSettings()
+    model: ModelSettings = ModelSettings()
+    correction: CorrectionSettings = CorrectionSettings()
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the daemon listens for `status` and its like."""
+        return self.control_socket or self.state_dir / "control.sock"
+
+
+def default_path() -> Path:
+    """The configuration that a command takes when none is named: the system's, else the user's."""
+    system = Path("/etc/ocrwatch/config.yaml")
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ocrwatch" / "config.yaml"
+    return user if user.exists() and not system.exists() else system
+
+
+def load(path: Path) -> Configuration:
+    """The settings in the file. Raises ConfigError with every problem, UsageError when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"no configuration at {path}", "copy config.example.yaml there, or name one with --config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}", "check its permissions and encoding") from error
+    return parse(text, source=str(path))
+
+
+def parse(text: str, *, source: str) -> Configuration:
+    """The settings in YAML text; `source` names it in problems. Raises ConfigError with every problem at once."""
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError([f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}"]) from error
+    if not isinstance(data, dict):
+        raise ConfigError([f"{source}: must hold keys and values; `inboxes` is the one that it needs"])
+    lines = dict(yamlmap.lines(tree))
+    problems = [(lines[path], yamlmap.dotted(path), "the key is there twice") for path in yamlmap.duplicates(tree)]
+    try:
+        configuration = _with_names(Configuration.model_validate(data))
+        problems += [(yamlmap.line(lines, path), yamlmap.dotted(path), message) for path, message in _cross_checks(configuration)]
+    except ValidationError as error:
+        problems += [_problem(lines, dict(e)) for e in error.errors()]
+    if problems:
+        raise ConfigError(_as_lines(source, problems))
+    return configuration
+
+
+def _as_lines(source: str, problems: list[tuple[int, str, str]]) -> list[str]:
+    """One line a place: what several alternatives of a value say of it is joined."""
+    by_place: dict[tuple[int, str], list[str]] = {}
+    for line, path, message in sorted(set(problems)):
+        by_place.setdefault((line, path), []).append(message)
+    # A list whose items are wrong counts as too short as well, which would only mislead.
+    wrong_inside = {path.partition("[")[0] if "[" in path else path.rpartition(".")[0] for _, path in by_place}
+    wrong_inside |= {path.rpartition("[")[0] for _, path in by_place if "[" in path}
+    return [
+        f"{source}:{line}: {path}: {', or: '.join(messages)}"
+        for (line, path), messages in by_place.items()
+        if not (path in wrong_inside and all("should have at least 1 item" in message for message in messages))
+    ]
+
+
+def _with_names(configuration: Configuration) -> Configuration:
+    named = tuple(i.model_copy(update={"name": i.name or _name_from(i.path)}) for i in configuration.inboxes)
+    return configuration.model_copy(update={"inboxes": named})
+
+
+def _name_from(path: Path) -> str:
+    return re.sub(r"[^\w.-]", "_", path.name) or "root"
+
+
+def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, str]]:
+    known_profiles = BUILT_IN.keys() | set(configuration.correction.profiles)
+    if configuration.correction.profile not in known_profiles:
+        yield ("correction", "profile"), _no_profile(configuration.correction.profile, known_profiles)
+    for index, inbox in enumerate(configuration.inboxes):
+        here: yamlmap.Path = ("inboxes", index)
+        for other in configuration.inboxes[:index]:
+            if inbox.name == other.name:
+                yield (*here, "name"), f"another inbox has the name {inbox.name!r} too; give each a `name` of its own"
+            if _is_within(inbox.path, other.path) or _is_within(other.path, inbox.path):
+                yield (*here, "path"), f"overlaps with the inbox {other.path}; a scan belongs to one inbox"
+        if _is_within(configuration.state_dir, inbox.path):
+            yield (*here, "path"), f"holds the state directory {configuration.state_dir}; keep them apart"
+        profile = inbox.correction.profile
+        if profile is not None and profile not in known_profiles:
+            yield (*here, "correction", "profile"), _no_profile(profile, known_profiles)
+        dictionary = inbox.correction.dictionary
+        if dictionary is not None and not dictionary.is_file():
+            yield (*here, "correction", "dictionary"), f"{dictionary} is no file; it should hold one word a line"
+
+
+def _no_profile(name: str, known: set[str] | frozenset[str]) -> str:
+    return f"no profile {name!r}; there is {', '.join(sorted(known))}, and what you add under correction.profiles"
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _problem(lines: dict[yamlmap.Path, int], error: dict[str, Any]) -> tuple[int, str, str]:
+    # Pydantic adds the names of union members and validators to the location; the file knows only its own keys.
+    path: yamlmap.Path = ()
+    for part in error["loc"]:
+        if (*path, part) in lines or error["type"] in ("missing", "extra_forbidden"):
+            path = (*path, part)
+    message = _message(error)
+    return yamlmap.line(lines, path), yamlmap.dotted(path), message
+
+
+def _message(error: dict[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        key = str(error["loc"][-1])
+        near = difflib.get_close_matches(key, _known_keys(error["loc"]), n=1, cutoff=0.6)
+        return f"unknown key; did you mean `{near[0]}`?" if near else "unknown key"
+    if error["type"] == "missing":
+        return "is missing"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _known_keys(location: yamlmap.Path) -> list[str]:
+    model: type[BaseModel] = Configuration
+    for part in location[:-1]:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        found = [c for c in _model_classes(model.model_fields[part].annotation)]
+        model = found[0] if found else model
+    return list(model.model_fields)
+
+
+def _model_classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _model_classes(argument)

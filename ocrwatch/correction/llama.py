@@ -1,0 +1,197 @@
+"""llama.cpp, as far as correction needs it: load a GGUF, text to tokens, tokens to logits, sequences. Owns every native call.
+
+Uses the low-level API, because the high-level one has a single sequence and redirects the process's descriptors when it is told
+to be quiet. Nothing is redirected here: llama.cpp's log goes through a callback, and the last lines are kept for error messages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would fork a debugger
+
+import llama_cpp
+import numpy as np
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+from numpy.typing import NDArray
+
+from ocrwatch.errors import ModelUnavailable
+
+BATCH_TOKENS = 1024
+MAX_SEQUENCES = 16
+_LOG_LINES = 400
+_ERROR_LEVEL = 3
+_ALL_LAYERS = 999
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a model. gpu_layers: None for as many as fit the build, 0 for the CPU alone."""
+
+    path: str
+    gpu_layers: int | None = None
+    context_tokens: int = 4096
+    threads: int = 2
+    mmap: bool = True
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the weights lie, read from the buffers that were really made: "Offloaded 29/29" is printed even where CUDA failed."""
+
+    device: str
+    layers_on_gpu: int
+    layers: int
+
+
+class Llama:
+    """A loaded model with one context of several sequences that share their cache."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        """Raises ModelUnavailable with llama.cpp's own last error line."""
+        self._log: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
+        self._callback = llama_cpp.llama_log_callback(self._on_log)
+        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self._model = self._load(options)
+        self._context = self._make_context(options)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
+        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
+        self.context_tokens = int(llama_cpp.llama_n_ctx(self._context))
+        self.parameters = int(llama_cpp.llama_model_n_params(self._model))
+
+    def _on_log(self, level: int, text: bytes, _: object) -> None:
+        self._log.append((level, text.decode("utf-8", "replace").strip()))
+
+    def _load(self, options: LoadOptions) -> Any:
+        parameters = llama_cpp.llama_model_default_params()
+        offload = bool(llama_cpp.llama_supports_gpu_offload())
+        wanted = _ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
+        parameters.n_gpu_layers = wanted if offload else 0
+        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if options.mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters)
+        if not model:
+            raise ModelUnavailable(f"cannot load {options.path}: {self._last_error()}", self._remedy(options))
+        return model
+
+    def _make_context(self, options: LoadOptions) -> Any:
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = options.context_tokens
+        parameters.n_batch = BATCH_TOKENS
+        parameters.n_ubatch = 512
+        parameters.n_seq_max = MAX_SEQUENCES
+        parameters.kv_unified = True
+        parameters.swa_full = True  # a sliding window keeps too little to branch from
+        parameters.n_threads = parameters.n_threads_batch = options.threads
+        context = llama_cpp.llama_init_from_model(self._model, parameters)
+        if not context:
+            message = f"cannot make a context of {options.context_tokens} tokens for {options.path}: {self._last_error()}"
+            raise ModelUnavailable(message, "lower model.gpu_layers or the context, or free memory")
+        return context
+
+    def _remedy(self, options: LoadOptions) -> str:
+        if not os.path.exists(options.path):
+            return "run `ocrwatch model pull`, or correct model.path"
+        log = " ".join(text for _, text in self._log)
+        if re.search(r"alloc|out of memory|cudaMalloc", log, re.IGNORECASE):
+            return "lower model.gpu_layers, take a smaller quantization, or free memory"
+        return "run `ocrwatch model verify`, and `ocrwatch model pull` when the file is damaged"
+
+    def _last_error(self) -> str:
+        errors = [text for level, text in self._log if level == _ERROR_LEVEL and text]
+        return errors[-1] if errors else "llama.cpp gave no reason"
+
+    @property
+    def placement(self) -> Placement:
+        """Device and layers, from the load log."""
+        log = "\n".join(text for _, text in self._log)
+        buffers = re.findall(r"(\S+) model buffer size", log)
+        on_gpu = any(not name.startswith("CPU") for name in buffers)
+        offloaded = re.search(r"offloaded (\d+)/(\d+) layers", log)
+        layers = int(llama_cpp.llama_model_n_layer(self._model)) + 1
+        count = int(offloaded[1]) if offloaded and on_gpu else 0
+        return Placement("gpu" if count else "cpu", count, int(offloaded[2]) if offloaded else layers)
+
+    @property
+    def description(self) -> str:
+        """Architecture, size and quantization, as llama.cpp says them."""
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_desc(self._model, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    def tokenize(self, text: str, *, first: bool, special: bool = False) -> list[int]:
+        """The tokens of a text. first: the text begins the sequence, so the model's own start token comes before it."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), tokens, room, first, special)
+        return list(tokens[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; control tokens stand for none."""
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
+        return buffer.raw[: max(length, 0)]
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
+
+    @property
+    def start_token(self) -> int:
+        """A token that may stand before any text."""
+        begin = int(llama_cpp.llama_vocab_bos(self._vocabulary))
+        return begin if begin >= 0 else int(llama_cpp.llama_vocab_eos(self._vocabulary))
+
+    def decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> NDArray[np.float32]:
+        """Run (token, position, sequence, wanted) entries, at most BATCH_TOKENS.
+
+        Returns the logits of the wanted ones, in order, valid until the next call.
+        Raises ModelUnavailable when the cache has no room.
+        """
+        batch, wanted = self._batch, 0
+        batch.n_tokens = len(entries)
+        for row, (token, position, sequence, is_wanted) in enumerate(entries):
+            batch.token[row], batch.pos[row], batch.n_seq_id[row] = token, position, 1
+            batch.seq_id[row][0], batch.logits[row] = sequence, int(is_wanted)
+            wanted += is_wanted
+        status = llama_cpp.llama_decode(self._context, batch)
+        if status != 0:
+            raise ModelUnavailable(
+                f"the model could not compute (llama_decode {status}: {self._last_error()})", "raise the context"
+            )
+        if not wanted:
+            return np.empty((0, self.vocabulary_size), dtype=np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(wanted, self.vocabulary_size))
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+
+    def truncate(self, sequence: int, position: int) -> bool:
+        """Forget a sequence from a position on; False where the model's memory cannot do that."""
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1))
+
+    def branch(self, sequence: int, into: int) -> None:
+        """Let another sequence begin as this one."""
+        llama_cpp.llama_memory_seq_cp(self._memory, sequence, into, -1, -1)
+
+    def last_position(self, sequence: int) -> int:
+        """Position of the last token of a sequence, -1 for an empty one."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence))
+
+    def chat_prompt(self, instruction: str, text: str) -> str:
+        """The instruction and the text in the model's own chat form; a base model without one gets them plainly."""
+        template = llama_cpp.llama_model_chat_template(self._model, None)
+        if not template:
+            return f"{instruction}\n\nScanned text:\n{text}\n\nCorrected text:\n"
+        form = Jinja2ChatFormatter(template=template.decode("utf-8"), eos_token="", bos_token="")
+        return str(form(messages=[{"role": "user", "content": f"{instruction}\n\n{text}"}]).prompt)

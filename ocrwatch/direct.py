@@ -1,0 +1,256 @@
+"""`process`, `ocr` and `correct`: the daemon's parts put together for a few files, in a state folder that goes afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrwatch import composition
+from ocrwatch.config import Configuration, CorrectionMode, InboxCorrection, InboxSettings, ModelSettings, OutputSettings
+from ocrwatch.correction.edits import Edit, apply
+from ocrwatch.correction.owner import ModelOwner
+from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
+from ocrwatch.dispatch import Dispatcher
+from ocrwatch.errors import OcrwatchError, UsageError
+from ocrwatch.intake import mounts
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.entries import Entry, Kind
+from ocrwatch.journal.checkpoints import Checkpoints
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.records import Job
+from ocrwatch.journal.states import JobState
+from ocrwatch.ocr.engine import EngineName, PageResult
+from ocrwatch.ocr.pool import PageTask, RecognitionPool
+from ocrwatch.pipeline import Parts, Pipeline
+from ocrwatch.treatment import Treatment
+
+_STILL_AT_WORK = frozenset({JobState.QUEUED, JobState.SPOOLED})
+_MISSED = frozenset({JobState.FAILED, JobState.POISON, JobState.DEFERRED, JobState.VANISHED, JobState.SUPERSEDED})
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What became of one file of `process`."""
+
+    path: str
+    line: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A corrected text: what `correct` prints."""
+
+    text: str
+    pages: tuple[Correction, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the result."""
+        return [f"page {n}: {page.why}" for n, page in enumerate(self.pages, start=1) if page.why]
+
+    def to_json(self) -> dict[str, Any]:
+        """The text with every edit; offsets count within each page."""
+        return {
+            "text": self.text,
+            "pages": [{"page": n, **page.to_json()} for n, page in enumerate(self.pages, start=1)],
+        }
+
+
+def bare_settings() -> Configuration:
+    """The defaults, for commands that work without a configuration file."""
+    return _with_inboxes(None, [InboxSettings(path=Path("/"), name="files")])
+
+
+def settings_for(paths: Sequence[Path], *, base: Configuration | None, **choices: Any) -> Configuration:
+    """Settings in which each folder of `paths` is an inbox, with what the command line chose over what `base` says."""
+    languages = tuple(choices.get("languages") or (base.inboxes[0].languages if base else ("en",)))
+    output, mode = choices.get("output"), choices.get("mode")
+    folders = sorted({Path(os.path.abspath(path)).parent for path in paths}) or [Path("/")]
+    inboxes = [
+        InboxSettings(
+            path=folder,
+            name=f"files-{number}",
+            languages=languages,
+            engine=choices.get("engine"),
+            output=OutputSettings(directory=Path(os.path.abspath(output)) if output else None),
+            correction=InboxCorrection(mode=CorrectionMode(mode) if mode else None),
+        )
+        for number, folder in enumerate(folders)
+    ]
+    settings = _with_inboxes(base, inboxes)
+    model = choices.get("model")
+    return settings if model is None else settings.model_copy(update={"model": _model_at(settings.model, model)})
+
+
+def _with_inboxes(base: Configuration | None, inboxes: list[InboxSettings]) -> Configuration:
+    if base is None:
+        return Configuration(inboxes=tuple(inboxes))
+    return base.model_copy(update={"inboxes": tuple(inboxes)})
+
+
+def _model_at(model: ModelSettings, path: Path) -> ModelSettings:
+    if not path.is_file():
+        raise UsageError(f"no model at {path}", "name a .gguf file")
+    return model.model_copy(update={"path": Path(os.path.abspath(path)), "sha256": None})
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The parts for one command."""
+
+    journal: Journal
+    pool: RecognitionPool
+    model: ModelOwner | None
+    dispatcher: Dispatcher
+    treatments: dict[str, Treatment]
+
+
+@contextlib.contextmanager
+def _bench(settings: Configuration) -> Iterator[_Bench]:
+    with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
+        state = Path(folder)
+        specs = composition.engine_specs(settings, state / "scratch")
+        engines = composition.choose_engines(settings, specs)
+        journal = Journal(state / "journal.db", wall_clock=time.time)  # noqa: TID251 - the command line hands it out
+        pool = RecognitionPool(specs, workers=composition.cores(), clock=time.monotonic)
+        plans = [composition.correction_plan(settings, inbox) for inbox in settings.inboxes]
+        model = _owner(settings, state) if any(plans) else None
+        table = mounts.read_mounts()
+        treatments = {inbox.name: _treatment(settings, inbox, engines.of_inbox[inbox.name], table) for inbox in settings.inboxes}
+        parts = Parts(journal, Checkpoints(state / "jobs"), pool, model, time.monotonic)
+        dispatcher = Dispatcher(
+            Pipeline(parts),
+            journal=journal,
+            treatments=treatments,
+            clock=time.monotonic,
+            is_open=lambda _: True,
+            may_correct=lambda: False,
+        )
+        try:
+            yield _Bench(journal, pool, model, dispatcher, treatments)
+        finally:
+            dispatcher.begin_stop()
+            pool.stop(drain_s=0.0)
+            if model is not None:
+                model.stop(drain_s=0.0)
+            dispatcher.finish_stop()
+            journal.close()
+
+
+def _owner(settings: Configuration, state: Path) -> ModelOwner:
+    plan = composition.model_plan(settings.model_copy(update={"state_dir": state}), threads=composition.cores())
+    return ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
+
+
+def _treatment(settings: Configuration, inbox: InboxSettings, engine: EngineName, table: tuple[mounts.Mount, ...]) -> Treatment:
+    share = composition.share_for(inbox.name, inbox.path, table, time.monotonic)
+    output = inbox.output.directory
+    root = Root(str(inbox.path))
+    return composition.treatment(
+        settings,
+        inbox,
+        engine=engine,
+        root=lambda: root,
+        share=share,
+        output_share=share if output is None else composition.share_for(f"{inbox.name}-output", output, table, time.monotonic),
+        closely=False,
+    )
+
+
+def process(settings: Configuration, paths: Sequence[Path], *, progress: Callable[[int, int], None] | None) -> list[Reported]:
+    """Bring each file through the pipeline; what became of each. `progress` is told how many of how many are finished."""
+    with _bench(settings) as bench:
+        entered = [_enter(bench, settings, path) for path in paths]
+        bench.dispatcher.feed_all()
+        pause = threading.Event()
+        while True:
+            jobs = [bench.journal.job(job.id) if isinstance(job, Job) else job for job in entered]
+            finished = sum(not isinstance(job, Job) or job.state not in _STILL_AT_WORK for job in jobs)
+            if progress is not None:
+                progress(finished, len(jobs))
+            if finished == len(jobs):
+                break
+            pause.wait(0.1)
+        return [_reported(path, job, bench) for path, job in zip(paths, jobs, strict=True)]
+
+
+def _enter(bench: _Bench, settings: Configuration, path: Path) -> Job | Reported:
+    whole = Path(os.path.abspath(path))
+    inbox = next(i for i in settings.inboxes if i.path == whole.parent)
+    treatment = bench.treatments[inbox.name]
+    try:
+        seen = treatment.share.look(treatment.root(), whole.name, closely=False)
+    except OcrwatchError as error:
+        return Reported(str(path), str(error), failed=True)
+    if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None or seen.identity.size == 0:
+        what = "no such file" if seen is None else "empty" if seen.kind is Kind.REGULAR else f"no regular file, but {seen.kind}"
+        return Reported(str(path), what, failed=True)
+    added = bench.journal.add(inbox.name, [Entry(whole.name, seen.identity)])
+    if added:
+        return added[0]
+    known = bench.journal.current(inbox.name, whole.name)
+    assert known is not None
+    return known  # named twice on the command line
+
+
+def _reported(path: Path, job: Job | Reported, bench: _Bench) -> Reported:
+    if isinstance(job, Reported):
+        return job
+    text = bench.treatments[job.inbox].text_path(job.path)
+    if job.state in _MISSED:
+        return Reported(str(path), f"{job.state}: {job.detail}", failed=True)
+    note = f" ({job.detail})" if job.detail else ""
+    return Reported(str(path), f"{job.state}: {text}{note}", failed=False)
+
+
+def recognize(settings: Configuration, path: Path) -> list[PageResult]:
+    """The pages of a file as the engine reads them. Raises what keeps any page from being read."""
+    whole = Path(os.path.abspath(path))
+    if not whole.is_file():
+        raise UsageError(f"no file at {path}", "name a scan")
+    with _bench(settings) as bench:
+        treatment = next(iter(bench.treatments.values()))
+        task = PageTask(
+            path=str(whole),
+            page=1,
+            engine=treatment.engine,
+            languages=treatment.languages,
+            pdf_text=treatment.pdf_text,
+            timeout_s=treatment.page_timeout_s,
+        )
+        count = bench.pool.inspect("files", 1, task).result().pages
+        pages = [PageTask(**(vars(task) | {"page": number})) for number in range(1, count + 1)]
+        return [future.result() for future in [bench.pool.recognize("files", 1, page) for page in pages]]
+
+
+def correct(settings: Configuration, text: str, *, mode: str | None, profile: str | None) -> Corrected:
+    """The text, page by page, corrected by the configured model. Raises what keeps the model from being had."""
+    common = settings.correction
+    plan = composition.correction_plan(settings, settings.inboxes[0])
+    prompt = composition.profile_prompt(settings, profile or common.profile)
+    pages = text.split("\f")
+    results: list[Correction] = []
+    with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder, contextlib.ExitStack() as stack:
+        model_worker = stack.enter_context(composition.loaded_model(settings, Path(folder)))
+        for number, page in enumerate(pages):
+            request = CorrectionRequest(
+                text=page,
+                languages=settings.inboxes[0].languages,
+                mode=Mode(mode) if mode else plan.mode if plan else Mode.RESCORE,
+                prompt=prompt,
+                caution=common.caution,
+                earlier=tuple(pages[max(0, number - 8) : number]),
+                letter_to_digit=common.letter_to_digit,
+                digit_to_letter=common.digit_to_letter,
+            )
+            results.append(Correction.from_json(model_worker.call(request.to_json(), deadline_s=600.0)))
+    edits: list[tuple[Edit, ...]] = [result.edits for result in results]
+    return Corrected("\f".join(apply(page, page_edits) for page, page_edits in zip(pages, edits, strict=True)), tuple(results))

@@ -1,0 +1,158 @@
+"""What this machine lacks, and the command that mends it. Looks; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ocrwatch import composition
+from ocrwatch.config import Configuration, InboxSettings, Watch
+from ocrwatch.direct import bare_settings
+from ocrwatch.errors import MissingPart, OcrwatchError
+from ocrwatch.intake import mounts
+from ocrwatch.ocr.engine import EngineName
+from ocrwatch.worker.process import WorkerProcess, WorkerSpec
+
+_FEW_WATCHES = 65536
+_LITTLE_SPACE_BYTES = 2 * 10**9
+
+
+class Verdict(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"  # as it should be
+    NOTE = "note"  # works, but somebody may want to know
+    BAD = "bad"  # something that is configured cannot work
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. remedy: what to do; empty when nothing."""
+
+    verdict: Verdict
+    what: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The finding as a JSON object."""
+        return asdict(self)
+
+
+def examine(settings: Configuration | None) -> list[Finding]:
+    """Everything that makes installations fail. Without a configuration, the parts alone."""
+    with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
+        findings = [*_engines(settings, Path(folder)), *_model(settings, Path(folder)), *_systemd()]
+    if settings is None:
+        return [*findings, Finding(Verdict.NOTE, "no configuration", "name one with --config to have inboxes looked at")]
+    table = mounts.read_mounts()
+    findings += _state_dir(settings)
+    for inbox in settings.inboxes:
+        findings += _inbox(inbox, table)
+    return [*findings, *_watches()]
+
+
+def _engines(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
+    own = settings or bare_settings()
+    specs = composition.engine_specs(own, folder)
+    wanted = {inbox.engine or own.ocr.engine for inbox in own.inboxes}
+    needs_aspose = EngineName.ASPOSE in wanted or ("auto" in wanted and own.ocr.aspose.license_file is not None)
+    for engine in EngineName:
+        needed = needs_aspose if engine is EngineName.ASPOSE else not needs_aspose or len(wanted) > 1
+        yield _engine(engine, specs[engine], needed=needed)
+    if settings is not None:
+        try:
+            composition.choose_engines(settings, specs)
+        except OcrwatchError as error:
+            yield Finding(Verdict.BAD, error.message, error.remedy)
+
+
+def _engine(engine: EngineName, spec: Callable[[], WorkerSpec], *, needed: bool) -> Finding:
+    try:
+        worker = WorkerProcess(spec())
+    except OcrwatchError as error:
+        return Finding(Verdict.BAD if needed else Verdict.NOTE, f"{engine} does not start: {error.message}", error.remedy)
+    worker.stop()
+    licence = {True: ", licensed", False: ", without a licence: it cuts the text", None: ""}[worker.hello.get("licensed")]
+    languages = ", ".join(worker.hello["languages"][:12])
+    more = ", ..." if len(worker.hello["languages"]) > 12 else ""
+    return Finding(Verdict.OK, f"{engine} {worker.hello['version']} starts{licence}; languages: {languages}{more}")
+
+
+def _model(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
+    if settings is None or not any(composition.correction_plan(settings, inbox) for inbox in settings.inboxes):
+        return
+    fetcher = WorkerProcess(composition.fetch_spec(folder))
+    try:
+        reply = fetcher.call({"op": "find", "wish": composition.model_wish(settings).to_json()}, deadline_s=600.0)
+    except MissingPart as error:
+        fetched = settings.model.download == "auto"
+        yield Finding(Verdict.NOTE if fetched else Verdict.BAD, error.message, "" if fetched else error.remedy)
+    except OcrwatchError as error:
+        yield Finding(Verdict.BAD, error.message, error.remedy)
+    else:
+        yield Finding(
+            Verdict.OK, f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}..."
+        )
+    finally:
+        fetcher.stop()
+
+
+def _systemd() -> Iterator[Finding]:
+    try:
+        import systemd.daemon  # noqa: F401 - whether it is there is the question
+    except ImportError:
+        yield Finding(
+            Verdict.NOTE,
+            "systemd-python is absent: no readiness, no watchdog",
+            "apt install libsystemd-dev; pip install systemd-python",
+        )
+    else:
+        yield Finding(Verdict.OK, "systemd-python is there")
+
+
+def _state_dir(settings: Configuration) -> Iterator[Finding]:
+    state = settings.state_dir
+    place = next(folder for folder in (state, *state.parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        yield Finding(Verdict.BAD, f"state_dir {state} cannot be written by this user", f"install -d -o ocrwatch -m 700 {state}")
+    free = shutil.disk_usage(place).free
+    if free < _LITTLE_SPACE_BYTES:
+        yield Finding(
+            Verdict.NOTE, f"{free / 1e6:.0f} MB are free at {place}, and every scan in work is copied there", "free space"
+        )
+
+
+def _inbox(inbox: InboxSettings, table: tuple[mounts.Mount, ...]) -> Iterator[Finding]:
+    mount = mounts.mount_of(str(inbox.path), table)
+    if mounts.is_network(mount.fs_type):
+        yield Finding(
+            Verdict.NOTE,
+            f"inbox {inbox.name} lies on {mount.fs_type}: it is listed every {inbox.poll:g} s, events are not trusted",
+        )
+        return  # a dead mount would hold the doctor up
+    if not inbox.path.is_dir():
+        yield Finding(Verdict.BAD, f"inbox {inbox.name}: there is no folder {inbox.path}", f"mkdir -p {inbox.path}")
+        return
+    if not os.access(inbox.path, os.R_OK | os.X_OK):
+        yield Finding(Verdict.BAD, f"inbox {inbox.path} cannot be read by this user", f"setfacl -m u:ocrwatch:rwx {inbox.path}")
+    target = inbox.output.directory or inbox.path
+    if not target.is_dir() or not os.access(target, os.W_OK):
+        yield Finding(Verdict.BAD, f"texts cannot be written to {target} by this user", f"install -d -o ocrwatch {target}")
+    by = "events" if inbox.watch is Watch.AUTO and mounts.events_trusted(mount.fs_type) else "listing"
+    yield Finding(Verdict.OK, f"inbox {inbox.name} at {inbox.path} ({mount.fs_type}), looked at by {by}")
+
+
+def _watches() -> Iterator[Finding]:
+    try:
+        limit = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    if limit < _FEW_WATCHES:
+        yield Finding(
+            Verdict.NOTE, f"{limit} inotify watches are few for deep trees", "sysctl fs.inotify.max_user_watches=524288"
+        )

@@ -1,0 +1,1 @@
+"""From a byte in an inbox to a settled file: arrivals, mounts, settle and formats."""

@@ -1,0 +1,212 @@
+"""Kernel events as hints: *look here now*. The scan is the truth; what a hint misses, the scan finds.
+
+Wraps watchdog's inotify emitter and says, for each root, why its events cannot be trusted. What watchdog keeps to itself
+(lost events, a directory that could not be watched, an unmounted root) is seen here at its inotify descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.inotify import InotifyEmitter
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
+
+from ocrwatch.intake.troubles import what
+
+# No opens and no reads, or our own work would wake us; no writes, because the close that ends them is enough.
+_EVENTS: list[type[FileSystemEvent]] = [
+    *(FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent),
+    *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
+]
+_LIMIT = "raise fs.inotify.max_user_watches, with sysctl, above the number of directories"
+_INSTANCES = "raise fs.inotify.max_user_instances with sysctl"
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Look at `path` beneath `root`. A directory is to be scanned; the empty path is the whole root."""
+
+    root: str
+    path: str
+    is_directory: bool
+
+
+class Arrivals:
+    """Watches roots on local file systems. `on_hint` is called from other threads and must not block."""
+
+    def __init__(self, on_hint: Callable[[Hint], None], *, dropped: Callable[[str], bool]) -> None:
+        """dropped: whether events about this relative path are of no interest."""
+        self._on_hint = on_hint
+        self._dropped = dropped
+        self._lock = threading.Lock()
+        self._roots: set[str] = set()
+        self._watches: dict[str, ObservedWatch] = {}
+        self._troubles: dict[str, str] = {}
+        self._descriptor: _Descriptor | None = None
+        self._observer: BaseObserver | None = None
+
+    def watch(self, root: str, *, recursive: bool) -> None:
+        """Start to watch. Never raises for the file system's sake: `trouble` says what is wrong. Watching again renews it."""
+        self.unwatch(root)
+        with self._lock:
+            self._roots.add(root)
+        try:
+            observer = self._running_observer()
+            watch = observer.schedule(_Handler(self._tell, root), root, recursive=recursive, event_filter=_EVENTS)
+        except OSError as error:
+            self._note(root, f"{root!r} cannot be watched: {_what(error)}")
+            return
+        with self._lock:
+            self._watches[root] = watch
+
+    def unwatch(self, root: str) -> None:
+        """Stop to watch this root."""
+        with self._lock:
+            self._roots.discard(root)
+            watch = self._watches.pop(root, None)
+            self._troubles.pop(root, None)
+        if watch is not None and self._observer is not None:
+            self._observer.unschedule(watch)
+
+    def trouble(self, root: str) -> str:
+        """Why the events of this root cannot be trusted, with what to do; empty when they can."""
+        with self._lock:
+            noted, watch = self._troubles.get(root, ""), self._watches.get(root)
+        if noted:
+            return noted
+        if watch is None or self._observer is None or self._descriptor is None:
+            return f"{root!r} is not watched"
+        threads = [self._observer, self._descriptor, *(e for e in self._observer.emitters if e.watch == watch)]
+        if len(threads) < 3 or not all(thread.is_alive() for thread in threads):
+            return f"the watch on {root!r} has ended"
+        return ""
+
+    def stop(self) -> None:
+        """End all threads."""
+        observer, descriptor, self._observer, self._descriptor = self._observer, self._descriptor, None, None
+        for thread in (observer, descriptor):
+            if thread is not None:
+                thread.stop()
+                thread.join()
+
+    def _running_observer(self) -> BaseObserver:
+        if self._observer is None:
+            self._descriptor = _Descriptor(self)
+            self._descriptor.start()
+            self._observer = BaseObserver(InotifyEmitter, inotify_fd=self._descriptor)
+            self._observer.start()
+        return self._observer
+
+    def lost_events(self) -> None:
+        """The kernel's queue ran over: nobody knows what happened in any root."""
+        with self._lock:
+            roots = sorted(self._roots)
+        for root in roots:
+            self._on_hint(Hint(root, "", is_directory=True))
+
+    def cannot_watch(self, path: bytes, error: OSError) -> None:
+        """A directory, perhaps deep below a root, is not watched."""
+        where = os.fsdecode(path)
+        for root in self._roots_above(where):
+            self._note(root, f"the directory {where!r} cannot be watched: {_what(error)}")
+
+    def ended(self, path: bytes) -> None:
+        """The kernel has dropped the watch on a directory because its file system is no longer there."""
+        where = os.fsdecode(path)
+        for root in self._roots_above(where):
+            self._note(root, f"{where!r} was unmounted")
+
+    def _note(self, root: str, trouble: str) -> None:
+        with self._lock:
+            self._troubles[root] = trouble
+        self._on_hint(Hint(root, "", is_directory=True))
+
+    def _roots_above(self, path: str) -> list[str]:
+        with self._lock:
+            return [root for root in sorted(self._roots) if path == root or path.startswith(root.rstrip("/") + "/")]
+
+    def _tell(self, root: str, path: str, *, is_directory: bool) -> None:
+        relative = "" if path == root else path.removeprefix(root.rstrip("/") + "/")
+        if relative == path or (relative and self._dropped(relative)):
+            return
+        if not relative:
+            self._note(root, f"{root!r} was removed")
+            return
+        self._on_hint(Hint(root, relative, is_directory=is_directory))
+
+
+def _what(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"the kernel's limit of watches is reached; {_LIMIT}"
+    if error.errno == errno.EMFILE:
+        return f"the limit of inotify instances or open files is reached; {_INSTANCES}"
+    return what(error)
+
+
+class _Handler(FileSystemEventHandler):
+    """Turns watchdog's events about one root into hints."""
+
+    def __init__(self, tell: Callable[..., None], root: str) -> None:
+        self._tell = tell
+        self._root = root
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        for path in (event.src_path, event.dest_path):
+            if path:
+                self._tell(self._root, os.fsdecode(path), is_directory=event.is_directory)
+
+
+class _Descriptor(InotifyFD):
+    """watchdog's inotify descriptor, which tells what watchdog itself only logs, or swallows."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        super().__init__()
+        self._arrivals = arrivals
+        self._paths: dict[int, bytes] = {}
+
+    def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
+        try:
+            # watchdog takes a refused directory for a watched one.
+            if os.access(path, os.F_OK) and not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            watch = super().add_callback(path, mask, callback, id_)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            raise  # it is gone again, or nobody here may read it: the scan has no more to see there than the events
+        except OSError as error:
+            self._arrivals.cannot_watch(path, error)
+            raise
+        self._paths[watch] = path
+        return watch
+
+    def handle_event(self, event: InotifyEvent) -> None:
+        super().handle_event(event)
+        if event.is_queue_overflow:
+            self._arrivals.lost_events()
+        elif event.mask & InotifyConstants.IN_UNMOUNT:
+            self._arrivals.ended(self._paths.get(event.wd, b""))
+        elif event.is_ignored:
+            self._paths.pop(event.wd, None)

@@ -1,0 +1,99 @@
+"""Which names are never scans, and why, as a sentence for people. Pure: knows names, not files.
+
+An ignored file is left alone, and looked at again when it gets another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+SCAN_SUFFIXES = frozenset({"pdf", "tif", "tiff", "jpg", "jpeg", "png", "webp", "bmp", "gif", "jp2", "j2k", "jpx"})
+OWN_PREFIX = ".ocrwatch-"
+"""Begins the name of every temporary file and private directory of ours."""
+OWN_SUFFIXES = (".txt", ".json")
+
+_UPLOAD = re.compile(
+    r"""( \.(part|partial|filepart|crdownload|download|opdownload|aria2|!ut|!qb)$
+        | \.(tmp|temp|upload|uploading|inprogress|incomplete|swp)$
+        | ~$ | ^\.~lock\. | ^~\$ | ^~syncthing~ | ^\.syncthing\. | ^\.goutputstream- | ^\.fuse_hidden | ^\.nfs[0-9a-f]{8} )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_JUNK = frozenset(
+    {
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".localized", "icon\r", "autorun.inf", "$recycle.bin"),
+        *(
+            "system volume information",
+            "lost+found",
+            "recycler",
+            "#recycle",
+            "#snapshot",
+            "@eadir",
+            "@recycle",
+            "@recently-snapshot",
+        ),
+        *(".@__thumb", ".appledouble", ".trashes", ".spotlight-v100", ".fseventsd", ".temporaryitems", "network trash folder"),
+        *("__macosx", ".snapshot", ".stversions", ".stfolder", ".zfs"),
+    }
+)
+
+
+def why_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
+    """Why the file `path` (relative to the inbox) is not taken, as a sentence; None when it may be a scan."""
+    directory, _, name = path.rpartition("/")
+    if directory and (reason := _why_above(directory, patterns)):
+        return reason
+    reason = _why_any(name) or _why_pattern(path, name, patterns)
+    if reason is not None:
+        return reason
+    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    if suffix in SCAN_SUFFIXES:
+        return None
+    kinds = ", ".join(sorted(SCAN_SUFFIXES))
+    return (
+        f"its name ends in {'.' + suffix!r}, and only these are scans: {kinds}"
+        if suffix
+        else f"its name has none of the endings {kinds}"
+    )
+
+
+def why_directory_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
+    """Why the directory `path` is not entered; None when it is."""
+    return _why_above(path, patterns)
+
+
+def is_ours(path: str) -> bool:
+    """Whether the name may be one of our own outputs or temporary files; such events are dropped before they cost anything."""
+    return path.endswith(OWN_SUFFIXES) or path.startswith(OWN_PREFIX) or "/" + OWN_PREFIX in path
+
+
+def _why_above(directory: str, patterns: Sequence[str]) -> str | None:
+    names = directory.split("/")
+    for depth, name in enumerate(names, start=1):
+        reason = _why_any(name) or _why_pattern("/".join(names[:depth]), name, patterns)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _why_any(name: str) -> str | None:
+    if name.startswith(OWN_PREFIX):
+        return "it is a temporary file of ocrwatch"
+    if name.lower() in _JUNK:
+        return f"{name!r} is housekeeping of an operating system or NAS"
+    if name.startswith("._"):
+        return "it is the companion that macOS writes beside a file"
+    if _UPLOAD.search(name):
+        return "it is an upload or edit in progress by its name; it is taken when it gets its final name"
+    if name.startswith("."):
+        return f"{name!r} is hidden: its name begins with a dot"
+    return None
+
+
+def _why_pattern(path: str, name: str, patterns: Sequence[str]) -> str | None:
+    for pattern in patterns:
+        shape = pattern.rstrip("/")
+        if fnmatchcase(path, shape) or fnmatchcase(name, shape):
+            return f"it matches the pattern {pattern!r} that the configuration ignores"
+    return None

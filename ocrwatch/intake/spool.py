@@ -1,0 +1,130 @@
+"""The one copy of a scan that everything after intake reads: hashed on the way and proven to be one version of the file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrwatch.errors import SourceChanged
+from ocrwatch.intake import beneath, syscalls
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.entries import Identity
+from ocrwatch.intake.troubles import source_error, state_error
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """What was copied. mode and gid are the scan's, for its sidecar."""
+
+    sha256: str
+    size: int
+    mode: int
+    gid: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as a JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Spooled:
+        """The value of `to_json`. Raises KeyError or TypeError on anything else."""
+        return Spooled(sha256=str(data["sha256"]), size=int(data["size"]), mode=int(data["mode"]), gid=int(data["gid"]))
+
+
+def copy(root: Root, path: str, *, expected: Identity, destination: Path) -> Spooled:
+    """Copy the scan to `destination` (a new file, 0600; removed on any failure).
+
+    Raises SourceChanged, SourceVanished, ShareOffline, Infrastructure (the scan may not be read) or StateUnwritable.
+    """
+    with beneath.opened(root) as root_fd:
+        source_fd = _open_source(root_fd, path, expected)
+        try:
+            status = os.fstat(source_fd)
+            with _new_file(destination) as destination_fd:
+                sha256, size = _copy(source_fd, destination_fd, path=path, destination=destination)
+                _examine_again(root_fd, source_fd, path, expected=expected, size=size)
+        finally:
+            os.close(source_fd)
+    return Spooled(sha256=sha256, size=size, mode=status.st_mode & 0o777, gid=status.st_gid)
+
+
+def _open_source(root_fd: int, path: str, expected: Identity) -> int:
+    try:
+        source_fd = beneath.open_file(root_fd, path)
+    except OSError as error:
+        raise source_error(error, path) from error
+    if not Identity.of(os.fstat(source_fd)).matches(expected):
+        os.close(source_fd)
+        raise SourceChanged(f"{path!r} changed since it was looked at")
+    return source_fd
+
+
+@contextlib.contextmanager
+def _new_file(destination: Path) -> Any:
+    """A new file, whole and durable when the block ends well, absent when it does not."""
+    name = str(destination)
+    try:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise state_error(error, name) from error
+    try:
+        yield descriptor
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise state_error(error, name) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source_fd: int, destination_fd: int, *, path: str, destination: Path) -> tuple[str, int]:
+    """Hash and size of what is in the destination now."""
+    try:
+        syscalls.reflink(source_fd, destination_fd)
+        shared = True
+    except OSError:
+        shared = False  # another file system, or one that cannot; the copy below tells of real trouble
+    digest, size = hashlib.sha256(), 0
+    read_fd = destination_fd if shared else source_fd
+    while block := _read(read_fd, size, path):
+        if not shared:
+            _write(destination_fd, block, destination)
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
+
+
+def _read(descriptor: int, offset: int, path: str) -> bytes:
+    try:
+        return os.pread(descriptor, _BLOCK_BYTES, offset)
+    except OSError as error:
+        raise source_error(error, path) from error
+
+
+def _write(descriptor: int, block: bytes, destination: Path) -> None:
+    try:
+        view = memoryview(block)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        raise state_error(error, str(destination)) from error
+
+
+def _examine_again(root_fd: int, source_fd: int, path: str, *, expected: Identity, size: int) -> None:
+    """Both the file that was read and the one under its name must still be the one that was to be read."""
+    try:
+        opened, named = Identity.of(os.fstat(source_fd)), Identity.of(beneath.lstat(root_fd, path))
+    except OSError as error:
+        raise source_error(error, path) from error
+    if size != expected.size or not (opened.matches(expected) and named.matches(expected)):
+        raise SourceChanged(f"{path!r} changed while it was copied")

@@ -1,0 +1,74 @@
+"""What an errno means to a person: the translation of OSError into the errors of ocrwatch, with what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ocrwatch.errors import Infrastructure, OcrwatchError, OutputUnwritable, ShareOffline, SourceVanished, StateUnwritable
+
+# The mount, not the file: a server that is away, a FUSE process that died, a disk that fails.
+_OFFLINE = frozenset(
+    {
+        *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        *(errno.ETIMEDOUT, errno.ECONNABORTED, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO),
+        *(errno.ENOLINK, errno.ENOMEDIUM, errno.EUCLEAN),
+    }
+)
+# No regular file stands under that name any more, or none ever did.
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL})
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or inodes, there",
+    errno.EDQUOT: "raise the quota of the service's user, or free some space",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "give the service's user the right to write there",
+    errno.EPERM: "give the service's user the right to write there",
+    errno.ENOENT: "make the directory, or correct the configuration",
+    errno.ENOTDIR: "a directory is needed there",
+    errno.ELOOP: "a directory is needed there, not a symbolic link",
+    errno.EMFILE: "raise LimitNOFILE of the service",
+    errno.EFBIG: "raise LimitFSIZE of the service",
+    errno.ENAMETOOLONG: "choose a shorter name or directory",
+}
+
+
+def is_offline(error: OSError) -> bool:
+    """Whether the error is that of a mount that does not answer."""
+    return error.errno in _OFFLINE
+
+
+def is_vanished(error: OSError) -> bool:
+    """Whether the error says that no regular file stands under the name."""
+    return error.errno in _VANISHED
+
+
+def what(error: OSError) -> str:
+    """The error in words, without path and number."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def source_error(error: OSError, path: str) -> OcrwatchError:
+    """The error of reading a scan: gone, its share is offline, or it may not be read at present."""
+    if is_offline(error):
+        return ShareOffline(f"{path!r} cannot be read: {what(error)}", "check that the share is mounted and its server answers")
+    if is_vanished(error):
+        return SourceVanished(f"{path!r} is no longer there as a regular file")
+    # Locked by its writer (SMB), or not ours to read: neither is the fault of what the file holds.
+    return Infrastructure(f"{path!r} cannot be read: {what(error)}", "give the service's user the right to read it")
+
+
+def output_error(error: OSError, path: str) -> OutputUnwritable:
+    """The error of writing where others read."""
+    return OutputUnwritable(f"{path!r} cannot be written: {what(error)}", _remedy(error))
+
+
+def state_error(error: OSError, path: str) -> StateUnwritable:
+    """The error of writing in the state directory."""
+    return StateUnwritable(f"{path!r} cannot be written: {what(error)}", _remedy(error))
+
+
+def _remedy(error: OSError) -> str:
+    if is_offline(error):
+        return "check that the disk is healthy, or that the share is mounted and its server answers"
+    return _REMEDIES.get(error.errno or 0, "")

@@ -1,0 +1,112 @@
+"""What a job in work has on the disk of the state directory: the spooled copy, and each page's result as it comes.
+
+A folder a job, 0700. Every file is written under a temporary name, synced and renamed, so that it is whole or absent; what
+cannot be read back counts as absent. The folder goes when the job is published.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ocrwatch.correction.protocol import Correction
+from ocrwatch.errors import StateUnwritable
+from ocrwatch.intake.spool import Spooled
+from ocrwatch.ocr.engine import PageResult
+
+Value = TypeVar("Value")
+
+
+class Checkpoints:
+    """The folders of all jobs below one directory of the state."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def source(self, job: int) -> Path:
+        """Where the copy of a job's scan is, or is to be; its folder is made."""
+        folder = self._folder(job)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return folder / "source"
+
+    def save_spooled(self, job: int, spooled: Spooled, settings: str) -> None:
+        """The copy is there, and whole; `settings` is the digest of what will shape its pages."""
+        values = {name: getattr(spooled, name) for name in ("sha256", "size", "mode", "gid")}
+        self._save(job, "spooled.json", {"settings": settings, "spooled": values})
+
+    def spooled(self, job: int, settings: str) -> Spooled | None:
+        """What `save_spooled` said, if that was with the same settings."""
+
+        def read(data: dict[str, Any]) -> Spooled | None:
+            return Spooled(**data["spooled"]) if data["settings"] == settings else None
+
+        return self._load(job, "spooled.json", read)
+
+    def save_page(self, job: int, number: int, result: PageResult) -> None:
+        """A page as the engine read it."""
+        self._save(job, f"page-{number:06}.json", result.to_json())
+
+    def page(self, job: int, number: int) -> PageResult | None:
+        """The page of `save_page`."""
+        return self._load(job, f"page-{number:06}.json", PageResult.from_json)
+
+    def save_correction(self, job: int, number: int, correction: Correction) -> None:
+        """What the model made of a page."""
+        self._save(job, f"correction-{number:06}.json", correction.to_json())
+
+    def correction(self, job: int, number: int) -> Correction | None:
+        """The correction of `save_correction`."""
+        return self._load(job, f"correction-{number:06}.json", Correction.from_json)
+
+    def drop_pages(self, job: int) -> None:
+        """What was read belongs to other content or other settings."""
+        for pattern in ("page-*.json", "correction-*.json"):
+            for path in self._folder(job).glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def drop_source(self, job: int) -> None:
+        """The copy is not needed any more; the pages stay."""
+        (self._folder(job) / "source").unlink(missing_ok=True)
+
+    def drop(self, job: int) -> None:
+        """Nothing of the job is needed any more."""
+        shutil.rmtree(self._folder(job), ignore_errors=True)
+
+    def jobs(self) -> list[int]:
+        """The jobs that have a folder."""
+        if not self._directory.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self._directory.iterdir() if entry.name.isdigit())
+
+    def _folder(self, job: int) -> Path:
+        return self._directory / str(job)
+
+    def _save(self, job: int, name: str, data: dict[str, Any]) -> None:
+        folder = self._folder(job)
+        temporary = folder / f".{name}"
+        try:
+            with temporary.open("wb") as file:
+                file.write(json.dumps(data, separators=(",", ":")).encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(folder / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _unwritable(folder, error) from error
+
+    def _load(self, job: int, name: str, read: Callable[[dict[str, Any]], Value | None]) -> Value | None:
+        try:
+            return read(json.loads((self._folder(job) / name).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _unwritable(folder: Path, error: OSError) -> StateUnwritable:
+    return StateUnwritable(f"cannot write to {folder}: {error.strerror}", "free space there, or mend its permissions")

@@ -1,0 +1,82 @@
+"""The journal's file: connection, lock, transactions and migrations in SQLite. Knows no table but through the schema files.
+
+WAL with synchronous=FULL: a committed transaction survives a power cut. One connection, shared by all threads under one lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ocrwatch.errors import StateUnwritable
+
+_MIGRATIONS = ("schema.sql",)  # append only; each runs once, in a transaction of its own
+
+
+class Database:
+    """Opens (and creates, or brings up to date) the database in a file. Raises StateUnwritable when that cannot be."""
+
+    def __init__(self, path: Path, *, wall_clock: Callable[[], float], read_only: bool = False) -> None:
+        self._path = path
+        self._wall_clock = wall_clock
+        self._lock = threading.RLock()
+        with self._translated():
+            target = f"file:{_uri(path)}?mode={'ro' if read_only else 'rwc'}"
+            self._db = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+            self._db.row_factory = sqlite3.Row
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute("PRAGMA foreign_keys = ON")
+                self._migrate()
+
+    def close(self) -> None:
+        """Close the file; nothing else may be called afterwards."""
+        with self._lock:
+            self._db.close()
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(_MIGRATIONS):
+            raise StateUnwritable(f"the journal {self._path} was written by a newer ocrwatch", "install that version again")
+        for number, name in enumerate(_MIGRATIONS[version:], start=version + 1):
+            script = resources.files("ocrwatch.journal").joinpath(name).read_text(encoding="utf-8")
+            self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+    def _rows(self, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
+        with self._lock, self._translated():
+            return self._db.execute(query, tuple(values)).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._translated():
+            if self._db.in_transaction:  # part of a larger one
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StateUnwritable(
+                f"the journal {self._path} does not take it: {error}", "check free space and permissions of its folder"
+            ) from error
+
+
+def _uri(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -1,0 +1,318 @@
+"""The journal: what is known of every file. Owns the only SQL of the project, with `schema.sql`.
+
+One transaction a call: when a call has returned, what it said is on the disk. Paths are `str` as of os.fsdecode outside and
+bytes inside; times are the wall clock's, which the constructor is given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import PurePosixPath
+from typing import Any
+
+from ocrwatch.intake.beneath import RootIdentity
+from ocrwatch.intake.entries import Entry, Identity
+from ocrwatch.journal.database import Database
+from ocrwatch.journal.records import Event, Job, Page
+from ocrwatch.journal.states import JobState, PageState, check
+
+_JOB_COLUMNS = (
+    "id, inbox, path, size, mtime_ns, inode, state, reason, detail, sha256, settings, pages, tries, deferrals, "
+    "not_before, text_name, text_sha256, json_sha256, created, changed"
+)
+_CURRENT = "state NOT IN ('superseded', 'vanished')"
+_FIELDS = frozenset(
+    {"sha256", "settings", "pages", "tries", "deferrals", "not_before", "text_name", "text_sha256", "json_sha256"}
+)
+
+
+class Journal(Database):
+    """The journal in a file; creates it, or brings it up to date. Raises StateUnwritable when that cannot be."""
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def known_in(self, inbox: str, directory: str) -> dict[str, tuple[Identity, JobState]]:
+        """The current version of every file known in one folder of an inbox, by relative path."""
+        rows = self._rows(
+            f"SELECT path, size, mtime_ns, inode, state FROM job WHERE inbox = ? AND directory = ? AND {_CURRENT}",
+            (inbox, os.fsencode(directory)),
+        )
+        return {os.fsdecode(r["path"]): (_identity(r), JobState(r["state"])) for r in rows}
+
+    def directories(self, inbox: str) -> set[str]:
+        """The folders of an inbox in which a file is known."""
+        rows = self._rows(f"SELECT DISTINCT directory FROM job WHERE inbox = ? AND {_CURRENT}", (inbox,))
+        return {os.fsdecode(r["directory"]) for r in rows}
+
+    def add(self, inbox: str, entries: Iterable[Entry]) -> list[Job]:
+        """Settled files become jobs; an older version of the same path is superseded. Files known as they are give none."""
+        with self._transaction():
+            return [job for entry in entries if (job := self._add_one(inbox, entry)) is not None]
+
+    def root_of(self, inbox: str) -> RootIdentity | None:
+        """The mount on which an inbox was last found."""
+        rows = self._rows("SELECT root FROM inbox WHERE name = ?", (inbox,))
+        return RootIdentity(**json.loads(rows[0]["root"])) if rows else None
+
+    def set_root(self, inbox: str, identity: RootIdentity) -> None:
+        """An inbox was found on this mount."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO inbox (name, root) VALUES (?, ?) ON CONFLICT DO UPDATE SET root = excluded.root",
+                (inbox, json.dumps(asdict(identity))),
+            )
+
+    def current(self, inbox: str, path: str) -> Job | None:
+        """The job of a path's current version; the last that vanished when there is none."""
+        rows = self._rows(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE inbox = ? AND path = ? ORDER BY {_CURRENT} DESC, id DESC LIMIT 1",
+            (inbox, os.fsencode(path)),
+        )
+        return _job(rows[0]) if rows else None
+
+    def job(self, job_id: int) -> Job:
+        """The job of that number. Raises LookupError."""
+        rows = self._rows(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (job_id,))
+        if not rows:
+            raise LookupError(f"no job {job_id}")
+        return _job(rows[0])
+
+    def in_state(self, *states: JobState, inbox: str | None = None, limit: int = -1) -> list[Job]:
+        """Jobs in any of these states, oldest first."""
+        marks = ", ".join("?" * len(states))
+        where = f"state IN ({marks})" + (" AND inbox = ?" if inbox is not None else "")
+        values = [*states, *([inbox] if inbox is not None else []), limit]
+        return [_job(r) for r in self._rows(f"SELECT {_JOB_COLUMNS} FROM job WHERE {where} ORDER BY id LIMIT ?", values)]
+
+    def finished_like(self, sha256: str, settings: str, *, but: int) -> list[Job]:
+        """Finished jobs of the same content and settings, newest first, other than `but`."""
+        rows = self._rows(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND id <> ?"
+            " AND state IN ('done', 'orphaned', 'archived') ORDER BY id DESC LIMIT 5",
+            (sha256, settings, but),
+        )
+        return [_job(r) for r in rows]
+
+    def published_hashes(self, inbox: str, path: str) -> set[str]:
+        """Hashes of every sidecar that was ever published for a path: what may be replaced there is one of these."""
+        rows = self._rows(
+            "SELECT text_sha256 AS t, json_sha256 AS j FROM job WHERE inbox = ? AND path = ?", (inbox, os.fsencode(path))
+        )
+        return {digest for row in rows for digest in (row["t"], row["j"]) if digest is not None}
+
+    def counts(self) -> dict[tuple[str, JobState], int]:
+        """How many current jobs each inbox has in each state."""
+        rows = self._rows(f"SELECT inbox, state, count(*) AS n FROM job WHERE {_CURRENT} GROUP BY inbox, state", ())
+        return {(r["inbox"], JobState(r["state"])): r["n"] for r in rows}
+
+    def oldest_unfinished(self, inbox: str) -> float | None:
+        """When the oldest job that still waits was made (seconds since the epoch)."""
+        rows = self._rows(
+            "SELECT min(created) AS t FROM job WHERE inbox = ? AND state IN ('queued', 'spooled', 'deferred')", (inbox,)
+        )
+        return rows[0]["t"] if rows else None
+
+    def finished_since(self, since: float) -> dict[JobState, int]:
+        """How many jobs came to an end after `since`, by state."""
+        rows = self._rows(
+            "SELECT after, count(*) AS n FROM event WHERE at >= ? AND after IN ('done', 'partial', 'failed', 'poison')"
+            " GROUP BY after",
+            (since,),
+        )
+        return {JobState(r["after"]): r["n"] for r in rows}
+
+    def events(self, job_id: int) -> list[Event]:
+        """What happened to a job, oldest first."""
+        rows = self._rows("SELECT at, before, after, reason, detail FROM event WHERE job = ? ORDER BY id", (job_id,))
+        return [
+            Event(
+                at=r["at"],
+                before=JobState(r["before"]) if r["before"] else None,
+                after=JobState(r["after"]),
+                reason=r["reason"],
+                detail=r["detail"],
+            )
+            for r in rows
+        ]
+
+    # -- the way of a job ----------------------------------------------------------------------------------------
+
+    def move(self, job_id: int, after: JobState, *, reason: str = "", detail: str = "", **fields: Any) -> Job:
+        """Move a job to a state, with the columns that change along. Raises IllegalTransition, LookupError."""
+        with self._transaction():
+            return self._move(self.job(job_id), after, reason=reason, detail=detail, **fields)
+
+    def defer(self, job_id: int, *, delay_s: float, reason: str, detail: str) -> Job:
+        """The surroundings are at fault: try again after `delay_s` seconds; the file is not blamed."""
+        with self._transaction():
+            job = self.job(job_id)
+            return self._move(
+                job,
+                JobState.DEFERRED,
+                reason=reason,
+                detail=detail,
+                deferrals=job.deferrals + 1,
+                not_before=self._wall_clock() + delay_s,
+            )
+
+    def wake(self, *, longest_s: float) -> list[Job]:
+        """Deferred jobs whose time has come become queued again.
+
+        longest_s: no job waits longer than this from now, so that a clock set back cannot hold one up for ever.
+        """
+        now = self._wall_clock()
+        with self._transaction():
+            due = self._rows(
+                f"SELECT {_JOB_COLUMNS} FROM job WHERE state = 'deferred' AND (not_before <= ? OR not_before > ?)",
+                (now, now + longest_s),
+            )
+            return [self._move(_job(r), JobState.QUEUED) for r in due]
+
+    def retry(self, job_id: int) -> Job:
+        """A person asks for another try: budgets start anew; pages that are done stay done."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE page SET state = 'waiting', tries = 0, deaths = 0, reason = '', detail = ''"
+                " WHERE job = ? AND state IN ('waiting', 'failed')",
+                (job_id,),
+            )
+            return self._move(self.job(job_id), JobState.QUEUED, deferrals=0, not_before=None)
+
+    def gone(self, inbox: str, path: str) -> Job | None:
+        """The file of a path is no longer there; its sidecar, if any, stays."""
+        with self._transaction():
+            job = self.current(inbox, path)
+            if job is None or job.state in (JobState.ORPHANED, JobState.ARCHIVED, JobState.VANISHED, JobState.SUPERSEDED):
+                return None
+            has_sidecar = job.state in (JobState.DONE, JobState.PARTIAL, JobState.AWAITING_CORRECTION)
+            return self._move(job, JobState.ORPHANED if has_sidecar else JobState.VANISHED)
+
+    # -- pages ---------------------------------------------------------------------------------------------------
+
+    def set_pages(self, job_id: int, count: int) -> list[Page]:
+        """The document has `count` pages; pages known already keep their state."""
+        with self._transaction():
+            self._db.execute("UPDATE job SET pages = ? WHERE id = ?", (count, job_id))
+            self._db.execute("DELETE FROM page WHERE job = ? AND number > ?", (job_id, count))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO page (job, number) VALUES (?, ?)", ((job_id, n) for n in range(1, count + 1))
+            )
+        return self.pages(job_id)
+
+    def pages(self, job_id: int) -> list[Page]:
+        """The pages of a job in order."""
+        rows = self._rows(
+            "SELECT number, state, tries, deaths, reason, detail FROM page WHERE job = ? ORDER BY number", (job_id,)
+        )
+        return [
+            Page(
+                number=r["number"],
+                state=PageState(r["state"]),
+                tries=r["tries"],
+                deaths=r["deaths"],
+                reason=r["reason"],
+                detail=r["detail"],
+            )
+            for r in rows
+        ]
+
+    def page_begins(self, job_id: int, number: int) -> int:
+        """Work on a page begins, counted before it does; how often it began, with this time."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO page (job, number, tries) VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET tries = tries + 1",
+                (job_id, number),
+            )
+            row = self._rows("SELECT tries FROM page WHERE job = ? AND number = ?", (job_id, number))[0]
+            return int(row["tries"])
+
+    def page_is(self, job_id: int, number: int, state: PageState, *, reason: str = "", detail: str = "") -> None:
+        """A page has come to a state."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE page SET state = ?, reason = ?, detail = ? WHERE job = ? AND number = ?",
+                (state, reason, detail, job_id, number),
+            )
+
+    def page_killed_worker(self, job_id: int, number: int, *, reason: str, detail: str) -> int:
+        """A worker died at a page; how many did, with this one."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE page SET deaths = deaths + 1, reason = ?, detail = ? WHERE job = ? AND number = ?",
+                (reason, detail, job_id, number),
+            )
+            row = self._rows("SELECT deaths FROM page WHERE job = ? AND number = ?", (job_id, number))[0]
+            return int(row["deaths"])
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _add_one(self, inbox: str, entry: Entry) -> Job | None:
+        old = self.current(inbox, entry.path)
+        if old is not None and old.state not in (JobState.SUPERSEDED, JobState.VANISHED):
+            if old.identity.matches(entry.identity):
+                return self._move(old, JobState.DONE) if old.state is JobState.ORPHANED else None
+            self._move(old, JobState.SUPERSEDED, reason="newer_version", detail="the file changed")
+        now = self._wall_clock()
+        cursor = self._db.execute(
+            "INSERT INTO job (inbox, path, directory, size, mtime_ns, inode, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                inbox,
+                os.fsencode(entry.path),
+                os.fsencode(directory_of(entry.path)),
+                entry.identity.size,
+                entry.identity.mtime_ns,
+                entry.identity.inode,
+                now,
+                now,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return self.job(cursor.lastrowid)
+
+    def _move(self, job: Job, after: JobState, *, reason: str = "", detail: str = "", **fields: Any) -> Job:
+        check(job.state, after)
+        unknown = fields.keys() - _FIELDS
+        assert not unknown, unknown
+        if isinstance(fields.get("text_name"), str):
+            fields["text_name"] = os.fsencode(fields["text_name"])
+        settings = {"state": str(after), "reason": reason, "detail": detail, "changed": self._wall_clock(), **fields}
+        assignments = ", ".join(f"{column} = ?" for column in settings)
+        self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*settings.values(), job.id))
+        return self.job(job.id)
+
+
+def directory_of(path: str) -> str:
+    """The folder part of a relative path; '' for the root."""
+    parent = str(PurePosixPath(path).parent)
+    return "" if parent == "." else parent
+
+
+def _identity(row: sqlite3.Row) -> Identity:
+    return Identity(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"])
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        id=row["id"],
+        inbox=row["inbox"],
+        path=os.fsdecode(row["path"]),
+        identity=_identity(row),
+        state=JobState(row["state"]),
+        reason=row["reason"],
+        detail=row["detail"],
+        sha256=row["sha256"],
+        settings=row["settings"],
+        pages=row["pages"],
+        tries=row["tries"],
+        deferrals=row["deferrals"],
+        not_before=row["not_before"],
+        text_name=os.fsdecode(row["text_name"]) if row["text_name"] is not None else None,
+        text_sha256=row["text_sha256"],
+        json_sha256=row["json_sha256"],
+        created=row["created"],
+        changed=row["changed"],
+    )

@@ -1,0 +1,76 @@
+"""The states of a file and the transitions between them, listed once. Pure.
+
+    QUEUED -> SPOOLED -> DONE | PARTIAL -> ARCHIVED | ORPHANED
+                 |  `--> AWAITING_CORRECTION -> DONE | PARTIAL
+                 |
+                 |--> DEFERRED -> QUEUED           the surroundings were at fault
+                 `--> FAILED | POISON -> QUEUED    only by `ocrwatch retry`, or as a newer version
+
+Any of them ends as SUPERSEDED when the file changes, and as VANISHED or ORPHANED when it goes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """What has become of one version of a scan."""
+
+    QUEUED = "queued"  # settled; waits for its turn to be copied into the spool
+    SPOOLED = "spooled"  # copied and hashed; its pages are being recognized and corrected
+    AWAITING_CORRECTION = "awaiting_correction"  # raw text is published; corrected when the model is back
+    DONE = "done"  # the final text is published
+    PARTIAL = "partial"  # published, but not every page could be read
+    DEFERRED = "deferred"  # share, disk, engine or model at fault; tried again by itself
+    FAILED = "failed"  # the file's own fault; tried again when it changes or on `ocrwatch retry`
+    POISON = "poison"  # killed a worker twice; tried again on `ocrwatch retry` only
+    SUPERSEDED = "superseded"  # a newer version of the file took its place
+    VANISHED = "vanished"  # the file went before its text was published
+    ORPHANED = "orphaned"  # the file went, its sidecar stays
+    ARCHIVED = "archived"  # done, and the scan was moved to the archive
+
+
+_GONE = {JobState.SUPERSEDED, JobState.VANISHED}
+_RESULT = {JobState.DONE, JobState.PARTIAL}
+_SET_ASIDE = {JobState.FAILED, JobState.POISON}
+
+ALLOWED: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.SPOOLED, JobState.DEFERRED, JobState.FAILED} | _RESULT | _GONE),
+    JobState.SPOOLED: frozenset(
+        {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.DEFERRED} | _SET_ASIDE | _RESULT | _GONE
+    ),
+    JobState.AWAITING_CORRECTION: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.SUPERSEDED} | _RESULT),
+    JobState.DONE: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
+    JobState.PARTIAL: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
+    JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
+    JobState.FAILED: frozenset({JobState.QUEUED} | _GONE),
+    JobState.POISON: frozenset({JobState.QUEUED} | _GONE),
+    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.DONE, JobState.SUPERSEDED}),
+    JobState.VANISHED: frozenset({JobState.QUEUED}),
+    JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
+    JobState.SUPERSEDED: frozenset(),
+}
+
+UNFINISHED = frozenset({JobState.QUEUED, JobState.SPOOLED, JobState.AWAITING_CORRECTION, JobState.DEFERRED})
+RETRYABLE = frozenset(_SET_ASIDE | {JobState.PARTIAL, JobState.DEFERRED})
+PUBLISHED = frozenset(_RESULT | {JobState.AWAITING_CORRECTION})
+
+
+class IllegalTransition(Exception):
+    """A job was moved between states that are not neighbours: a bug of ours."""
+
+
+def check(before: JobState, after: JobState) -> None:
+    """Raise IllegalTransition unless a job may go from `before` to `after`."""
+    if after not in ALLOWED[before]:
+        raise IllegalTransition(f"a job that is {before} cannot become {after}")
+
+
+class PageState(StrEnum):
+    """What has become of one page of a job."""
+
+    WAITING = "waiting"  # not yet recognized
+    RECOGNIZED = "recognized"  # raw text is in the checkpoint
+    CORRECTED = "corrected"  # so are the edits
+    FAILED = "failed"  # cannot be read; the others go on

@@ -1,0 +1,184 @@
+"""Aspose.OCR (the package aspose-ocr-python-net): text and the boxes of its lines. Worker-side, and in no other process.
+
+The package embeds a .NET runtime that aborts the process when OpenSSL 1.1 or its environment is not as it wants: call
+`prepare` first, which tells what is missing instead. It opens no network connection: the download of models is switched off.
+
+Without a licence the package cuts each page's text and appends a notice. Here the notice goes and the cut stays, marked as
+`trial`; nothing beyond the cut is read, from whatever part of its answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from ocrwatch.errors import CorruptFile, MissingPart, OversizedPage
+from ocrwatch.ocr.engine import Box, EngineName, Recognized, Word
+from ocrwatch.ocr.languages import aspose_name, codes_of_aspose
+from ocrwatch.ocr.orientation import OrientationFinder, turned
+from ocrwatch.ocr.text import tidy
+from ocrwatch.tools.openssl11 import LIBRARIES, find_openssl
+
+_ENVIRONMENT = {
+    "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",  # else it wants ICU and aborts
+    "COMPlus_EnableDiagnostics": "0",  # no debugger pipes; only this spelling works
+    # Hexadecimal, 1 GiB. 128 MiB, which served small pages, fails at 300 dpi A4; 512 MiB at 40 megapixels.
+    "COMPlus_GCHeapHardLimit": "40000000",
+}
+_NOTICE = re.compile(r"\n?[^\S\n]*\*{5,}[^\S\n]*Trial Licenses[^\S\n]*\*{5,}[^\S\n]*\n?")
+_WORD = re.compile(r"\S+")
+_NO_ORIENTATION = "the orientation was not looked for: apt install tesseract-ocr-osd"
+
+
+def prepare(openssl: Path | None) -> None:
+    """Set the environment and load OpenSSL 1.1 for this process; before anything of the package is imported.
+
+    openssl: folder of the two libraries, None to search. Raises MissingPart, with the command that mends it.
+    """
+    folder = find_openssl(openssl)
+    if folder is None:
+        where = f"in {openssl}" if openssl else "on this machine"
+        raise MissingPart(
+            f"Aspose needs OpenSSL 1.1, and it is not {where}", "run `python -m ocrwatch.tools.openssl11`, or use Tesseract"
+        )
+    os.environ.update(_ENVIRONMENT)
+    try:
+        # Loaded for all, so that the runtime finds them by name without a library path.
+        for name in LIBRARIES:
+            ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise MissingPart(f"OpenSSL 1.1 in {folder} cannot be loaded: {error}", "fetch it again") from error
+
+
+class AsposeEngine:
+    """The engine that needs a licence.
+
+    license_file: the licence, None for none. allow_trial: go on without one, with cut texts.
+    tessdata: where Tesseract's orientation data lies (Aspose's own answer was wrong on 2 of 22 upright pages); None for none.
+    """
+
+    name = EngineName.ASPOSE
+
+    def __init__(self, *, license_file: Path | None, allow_trial: bool, tessdata: Path | None) -> None:
+        try:
+            from aspose import ocr  # the import starts the runtime
+        except ImportError as error:
+            raise MissingPart(f"Aspose.OCR cannot be imported: {error}", "pip install aspose-ocr-python-net") from error
+        self._package: Any = ocr
+        self.version = str(ocr.VERSION)
+        self.licensed: bool | None = self._license(license_file)
+        if not self.licensed and not allow_trial:
+            raise MissingPart(
+                "Aspose.OCR has no licence and would cut every text",
+                "set `ocr.aspose.license_file`, or `ocr.aspose.allow_trial: true` to try it, or `ocr.engine: tesseract`",
+            )
+        ocr.Resources.allow_automatic_downloads(False)
+        self._engine = ocr.AsposeOcr()
+        self._orientation = OrientationFinder(tessdata) if tessdata else None
+
+    def languages(self) -> tuple[str, ...]:
+        """The canonical codes of the languages that can be read here."""
+        return codes_of_aspose()
+
+    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
+        """See `Engine.recognize`."""
+        settings = self._settings(languages)
+        degrees, warnings = self._turn(image, dpi)
+        try:
+            results = self._engine.recognize(self._input(turned(image, degrees)), settings)
+            text = str(results[0].recognition_text)
+            lines = [(str(line.text_in_line), _box(line.line)) for line in results[0].recognition_lines_result]
+        except RuntimeError as error:
+            raise _translated(error) from error
+        whole = without_notice(text)
+        page = tidy(whole)
+        return Recognized(
+            text=page,
+            words=words_of_lines(page, lines),
+            trial=whole != text or not self.licensed,
+            rotation_deg=degrees,
+            warnings=warnings,
+        )
+
+    def _license(self, license_file: Path | None) -> bool:
+        license_ = self._package.License()
+        if license_file is not None:
+            try:
+                license_.set_license(str(license_file))
+            except RuntimeError as error:
+                raise MissingPart(
+                    f"Aspose.OCR does not accept the licence {license_file}: {_detail(error)}", "see `ocr.aspose.license_file`"
+                ) from error
+        return bool(license_.is_licensed)
+
+    def _settings(self, languages: tuple[str, ...]) -> Any:
+        names = [aspose_name(code) for code in languages]
+        settings = self._package.RecognitionSettings()
+        # It reads one language at a time; its model of the extended Latin alphabet is the one that has the letters of all.
+        settings.language = getattr(self._package.Language, names[0] if len(names) == 1 else "EXT_LATIN")
+        settings.threads_count = 1
+        settings.retain_image_for_export = False
+        return settings
+
+    def _turn(self, image: Image, dpi: float) -> tuple[int, tuple[str, ...]]:
+        if self._orientation is None or not self._orientation.available:
+            return 0, (_NO_ORIENTATION,)
+        turn = self._orientation.find(image, dpi)
+        return (turn.degrees if turn.sure else 0), ()
+
+    def _input(self, image: Image) -> Any:
+        pixels = self._package.PixelType.BYTE if image.mode == "L" else self._package.PixelType.RGB
+        page = self._package.OcrInput(self._package.InputType.SINGLE_IMAGE)
+        page.add(image.tobytes(), image.width, image.height, pixels)
+        return page
+
+
+def without_notice(text: str) -> str:
+    """The text without the notice that a trial appends."""
+    return _NOTICE.sub("", text)
+
+
+def words_of_lines(page: str, lines: list[tuple[str, Box | None]]) -> tuple[Word, ...]:
+    """The words of the page's text with the boxes of their lines; the package tells no boxes of words and no confidences.
+
+    lines: text and box of each line, in the order of the text; a line that is not in the text is passed over.
+    """
+    boxes: list[tuple[int, int, Box | None]] = []
+    position = 0
+    for text, box in lines:
+        line = tidy(text).rstrip("\n")
+        start = page.find(line, position) if line else -1
+        if start >= 0:
+            position = start + len(line)
+            boxes.append((start, position, box))
+    return tuple(Word(match[0], match.start(), _box_at(boxes, match.start())) for match in _WORD.finditer(page))
+
+
+def _box_at(boxes: list[tuple[int, int, Box | None]], offset: int) -> Box | None:
+    return next((box for start, end, box in boxes if start <= offset < end), None)
+
+
+def _box(rectangle: Any) -> Box | None:
+    if rectangle is None or rectangle.is_empty:
+        return None
+    return int(rectangle.left), int(rectangle.top), int(rectangle.right), int(rectangle.bottom)
+
+
+def _translated(error: RuntimeError) -> Exception:
+    detail = _detail(error)
+    if "OutOfMemory" in str(error):
+        return OversizedPage("Aspose.OCR has no memory for the page")
+    if ".ocr" in detail and ("Resources" in detail or "download" in detail):
+        return MissingPart(f"Aspose.OCR lacks a model: {detail}", "use Tesseract for this language")
+    return CorruptFile(f"Aspose.OCR cannot take the page image: {detail}")
+
+
+def _detail(error: RuntimeError) -> str:
+    """What the package says, without its frame: `Proxy error(Kind): what`."""
+    text = " ".join(str(error).split())
+    return text.partition("): ")[2] or text

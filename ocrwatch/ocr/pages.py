@@ -1,0 +1,120 @@
+"""A spooled file as pages: told apart by content, rendered one page at a time within a bound of pixels. Worker-side.
+
+Owns the values, the bounds and the choice of the reader; PDF is in `pages_pdf`, images in `pages_image`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL.Image import Image
+
+from ocrwatch.errors import CorruptFile, EmptyDocument, UnsupportedFile
+from ocrwatch.ocr.engine import PdfText
+
+DEFAULT_DPI = 300
+DEFAULT_MAX_PIXELS = 40_000_000
+MAX_SIDE_PX = 32_000  # engines count pixels of a side in 16 bits
+_HEAD_BYTES = 1024
+
+_MAGIC = {
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+    b"\xff\xd8\xff": "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"GIF87a": "gif",
+    b"GIF89a": "gif",
+    b"BM": "bmp",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "jpeg2000",
+    b"\xff\x4f\xff\x51": "jpeg2000",
+}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How a page is to be rendered. dpi: for a PDF; an image keeps its own. max_pixels: larger pages are scaled down."""
+
+    dpi: float = DEFAULT_DPI
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def scale(self, width: float, height: float) -> float:
+        """The factor, at most 1, that brings an image of this size in pixels within the bounds."""
+        by_area = math.sqrt(self.max_pixels / (width * height))
+        return min(1.0, by_area, MAX_SIDE_PX / width, MAX_SIDE_PX / height)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A page as an image: mode L or RGB, upright by the file's own word. dpi: its resolution after any scaling."""
+
+    image: Image
+    dpi: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextLayer:
+    """The text that a PDF page brings along, in our form, and the size of the page in points."""
+
+    text: str
+    width_pt: float
+    height_pt: float
+
+
+class Document(Protocol):
+    """An open file. Pages count from 1."""
+
+    format: str
+    pages: int
+
+    def render(self, page: int, bounds: Bounds) -> Rendered:
+        """The image of a page. Raises CorruptFile or OversizedPage for the page's own fault."""
+        ...
+
+    def text_layer(self, page: int, mode: PdfText) -> TextLayer | None:
+        """The page's own text where `mode` wants it taken instead of a recognition; None otherwise."""
+        ...
+
+    def close(self) -> None:
+        """Give the file and its memory back."""
+        ...
+
+
+def open_document(path: Path) -> Document:
+    """Open a file by what it holds, whatever its name.
+
+    Raises UnsupportedFile, CorruptFile, EncryptedFile, EmptyDocument or OversizedPage.
+    """
+    # Each reader brings a native library: a worker that only sees images never loads the other.
+    if (format_ := detect(path)) == "pdf":
+        from ocrwatch.ocr.pages_pdf import PdfDocument
+
+        return PdfDocument(path)
+    from ocrwatch.ocr.pages_image import ImageDocument
+
+    return ImageDocument(path, format_)
+
+
+def detect(path: Path) -> str:
+    """The format of a file by its first bytes. Raises UnsupportedFile, EmptyDocument, or CorruptFile when it can't be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise CorruptFile(f"{path.name} cannot be read: {error.strerror}") from error
+    if not head:
+        raise EmptyDocument(f"{path.name} has no content")
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    for magic, format_ in _MAGIC.items():
+        if head.startswith(magic):
+            return format_
+    # Readers of PDF accept what stands before the header, as mail gateways put it there.
+    if b"%PDF-" in head:
+        return "pdf"
+    raise UnsupportedFile(f"{path.name} is none of PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000")

@@ -1,0 +1,193 @@
+"""Tesseract through tesserocr: text, words, confidences, alternatives. Worker-side.
+
+OMP_THREAD_LIMIT=1 must be in the environment before this module is imported: the library reads it once, and its own threads
+waste cores beside other workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tesserocr
+from PIL.Image import Image
+
+from ocrwatch.errors import CorruptFile, MissingPart, OversizedPage
+from ocrwatch.ocr.engine import Alternative, EngineName, Recognized, Word
+from ocrwatch.ocr.orientation import OrientationFinder, turned
+from ocrwatch.ocr.tessdata import installed_languages, require
+from ocrwatch.ocr.text import printable
+
+MAX_SIDE_PX = 32767  # Tesseract's coordinates are 16 bits
+_WORD, _SYMBOL, _LINE, _PARAGRAPH = (
+    tesserocr.RIL.WORD,
+    tesserocr.RIL.SYMBOL,
+    tesserocr.RIL.TEXTLINE,
+    tesserocr.RIL.PARA,
+)
+_NO_ORIENTATION = "the orientation was not looked for: apt install tesseract-ocr-osd"
+
+
+class TesseractEngine:
+    """The engine that needs no licence. tessdata: folder of the language data. alternatives: gather them (13 % more time)."""
+
+    name = EngineName.TESSERACT
+    version: str = tesserocr.tesseract_version().split()[1]
+    licensed: bool | None = None
+
+    def __init__(self, tessdata: Path, *, alternatives: bool = True) -> None:
+        self._tessdata = tessdata
+        self._alternatives = alternatives
+        self._apis: dict[tuple[str, ...], Any] = {}
+        self._orientation = OrientationFinder(tessdata)
+
+    def languages(self) -> tuple[str, ...]:
+        """The canonical codes of the languages that can be read here."""
+        return installed_languages(self._tessdata)
+
+    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
+        """See `Engine.recognize`."""
+        if max(image.size) > MAX_SIDE_PX:
+            raise OversizedPage(f"the page image of {image.width} x {image.height} pixels is longer than Tesseract can take")
+        api = self._api(languages)
+        turn = self._orientation.find(image, dpi)
+        result = self._read(api, turned(image, turn.degrees), dpi, turn.degrees)
+        if turn.degrees and not turn.sure:
+            # Short texts fool the orientation data; what reads better as a whole is right.
+            result = max(self._read(api, image, dpi, 0), result, key=_weight)
+        return result
+
+    def _api(self, languages: tuple[str, ...]) -> Any:
+        names = require(self._tessdata, languages)
+        if names not in self._apis:
+            try:
+                api = tesserocr.PyTessBaseAPI(path=str(self._tessdata), lang="+".join(names), psm=tesserocr.PSM.AUTO)
+            except RuntimeError as error:
+                raise MissingPart(
+                    f"Tesseract cannot load its data for {', '.join(names)} from {self._tessdata}",
+                    "install the language packages again",
+                ) from error
+            # Other readings of each character, from the whole line's beam: at hand for correction.
+            api.SetVariable("lstm_choice_mode", "2" if self._alternatives else "0")
+            self._apis[names] = api
+        return self._apis[names]
+
+    def _read(self, api: Any, image: Image, dpi: float, degrees: int) -> Recognized:
+        try:
+            api.SetImage(image)
+            api.SetSourceResolution(round(dpi))
+            if not api.Recognize():
+                raise CorruptFile("Tesseract could not recognize the page image")
+            page = _Page()
+            for word in self._words(api.GetIterator()):
+                page.add(word)
+        except RuntimeError as error:
+            raise CorruptFile(f"Tesseract cannot take the page image: {error}") from error
+        finally:
+            api.Clear()
+        warnings = () if self._orientation.available else (_NO_ORIENTATION,)
+        return page.result(degrees, warnings)
+
+    def _words(self, iterator: Any) -> Iterator[_RawWord]:
+        """The words in reading order, in one pass over the symbols."""
+        if iterator is None or iterator.Empty(_SYMBOL):
+            return
+        word: _RawWord | None = None
+        while True:
+            if word is None or iterator.IsAtBeginningOf(_WORD):
+                if word is not None:
+                    yield word
+                word = _RawWord(iterator)
+            word.add_symbol(iterator, alternatives=self._alternatives)
+            if not iterator.Next(_SYMBOL):
+                break
+        yield word
+
+
+class _RawWord:
+    """A word as the iterator tells it. Boxes, breaks and confidence are read at its first symbol."""
+
+    def __init__(self, iterator: Any) -> None:
+        self.text = printable(iterator.GetUTF8Text(_WORD)).strip()
+        self.box = tuple(iterator.BoundingBox(_WORD))
+        self.confidence = _share(iterator.Confidence(_WORD))
+        self.starts_line = iterator.IsAtBeginningOf(_LINE)
+        self.starts_paragraph = iterator.IsAtBeginningOf(_PARAGRAPH)
+        self._symbols: list[str] = []
+        self._alternatives: list[Alternative] = []
+        self._length = 0
+
+    def add_symbol(self, iterator: Any, *, alternatives: bool) -> None:
+        """Take the symbol at which the iterator stands, and what else it might have been."""
+        symbol = printable(iterator.GetUTF8Text(_SYMBOL))
+        start, self._length = self._length, self._length + len(symbol)
+        self._symbols.append(symbol)
+        if not alternatives or not symbol:
+            return
+        seen = {symbol}
+        for choice in iterator.GetChoiceIterator():
+            text = printable(choice.GetUTF8Text() or "").strip()
+            if text and text not in seen:
+                seen.add(text)
+                self._alternatives.append(Alternative(start, self._length, text, _share(choice.Confidence())))
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The alternatives, where the symbols are the letters of the word (marks of direction may stand between)."""
+        return tuple(self._alternatives) if "".join(self._symbols) == self.text else ()
+
+
+class _Page:
+    """Puts the words together to the text of the page, so that offsets hold by construction."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._words: list[Word] = []
+        self._breaks = 0
+
+    def add(self, raw: _RawWord) -> None:
+        """Append a word after the break that belongs before it."""
+        # A paragraph that starts with a blank "word" (a picture, a speck) still starts here.
+        self._breaks = max(self._breaks, 2 if raw.starts_paragraph else int(raw.starts_line))
+        if not raw.text:
+            return
+        if self._words:
+            self._append("\n" * self._breaks if self._breaks else " ")
+        left, top, right, bottom = raw.box
+        self._words.append(
+            Word(raw.text, self._length, (left, top, right, bottom), raw.confidence, raw.alternatives),
+        )
+        self._append(raw.text)
+        self._breaks = 0
+
+    def result(self, degrees: int, warnings: tuple[str, ...]) -> Recognized:
+        """The page as recognized."""
+        if self._words:
+            self._append("\n")
+        return Recognized(
+            text="".join(self._parts),
+            words=tuple(self._words),
+            confidence=_mean_confidence(self._words),
+            rotation_deg=degrees,
+            warnings=warnings,
+        )
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+
+
+def _share(percent: float) -> float:
+    return round(min(max(percent / 100, 0.0), 1.0), 4)
+
+
+def _mean_confidence(words: list[Word]) -> float | None:
+    """The mean over the letters: a long word counts for more than a stray mark."""
+    letters = sum(len(word.text) for word in words)
+    return round(sum(len(word.text) * (word.confidence or 0.0) for word in words) / letters, 4) if letters else None
+
+
+def _weight(result: Recognized) -> float:
+    return sum(len(word.text) * (word.confidence or 0.0) ** 2 for word in result.words)

@@ -1,0 +1,1 @@
+"""What others read: durable files, the sidecar, the archive."""

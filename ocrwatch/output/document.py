@@ -1,0 +1,263 @@
+"""What a finished document says of itself: the values of the sidecar, its text and its JSON. Pure.
+
+The JSON is schema version 1, described in the README. Undoing its edits on the text gives the raw text of every page.
+It ends with a checksum of all that stands before, so that an edit by somebody is told from a file of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from ocrwatch import __version__
+from ocrwatch.correction import edits as edits_
+from ocrwatch.correction.edits import Edit
+from ocrwatch.intake.entries import Identity
+
+SCHEMA_VERSION = 1
+PAGE_SEPARATOR = "\f"
+
+# One character for one: offsets of edits hold in the cleaned text too. A form feed separates pages and nothing else.
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_UNCLEAN = {**_SURROGATES, ord("\0"): "\ufffd", ord("\f"): "\n", ord("\r"): " "}
+_SEAL = b' "metadata_sha256": "'
+
+
+class PageStatus(StrEnum):
+    """How much of a page is in the text."""
+
+    OK = "ok"  # all that the engine read
+    BLANK = "blank"  # the engine read nothing
+    TRIAL = "trial"  # cut by the engine for want of a licence
+    FAILED = "failed"  # could not be recognized; its text is empty
+
+
+_WHOLE = frozenset({PageStatus.OK, PageStatus.BLANK})
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its raw text, and the edits that make the published text of it.
+
+    engine: where it is another than the document's. detail: why the status is not `ok`. review: what a person should look at.
+    """
+
+    raw: str
+    status: PageStatus
+    source: str = "ocr"
+    engine: str = ""
+    confidence: float | None = None
+    render_s: float = 0.0
+    recognize_s: float = 0.0
+    correct_s: float = 0.0
+    detail: str = ""
+    warnings: tuple[str, ...] = ()
+    review: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    uncorrected_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The scan that was read. path: relative to its inbox."""
+
+    path: str
+    identity: Identity
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model that corrected."""
+
+    repository: str
+    file: str
+    revision: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole document. An empty reason means complete, or corrected, unless a page says otherwise."""
+
+    source: Source
+    pages: tuple[Page, ...]
+    engine: str
+    engine_version: str
+    languages: tuple[str, ...]
+    model: Model | None = None
+    mode: str = ""
+    profile: str = ""
+    incomplete_reason: str = ""
+    uncorrected_reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as a JSON object, for a frame."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Document:
+        """The document of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
+        source = data["source"]
+        fixed = {
+            "source": Source(**(source | {"identity": Identity(**source["identity"])})),
+            "pages": tuple(_page_from_json(page) for page in data["pages"]),
+            "languages": tuple(data["languages"]),
+            "model": None if data["model"] is None else Model(**data["model"]),
+        }
+        return Document(**(data | fixed))
+
+
+def _page_from_json(data: dict[str, Any]) -> Page:
+    fixed = {
+        "status": PageStatus(data["status"]),
+        "warnings": tuple(data["warnings"]),
+        "review": tuple(data["review"]),
+        "edits": tuple(Edit.from_json(edit) for edit in data["edits"]),
+    }
+    return Page(**(data | fixed))
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The bytes of both files, and the hash of the text, which the JSON holds too."""
+
+    text: bytes
+    metadata: bytes
+    text_sha256: str
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a JSON of ours says; `unchanged` is whether its checksum holds."""
+
+    unchanged: bool
+    source_path: str
+    source_sha256: str
+    text_sha256: str
+    supersedes_text_sha256: str
+    complete: bool
+    corrected: bool
+
+
+def clean(text: str) -> str:
+    """The text as it may stand on a page: UTF-8 can hold it, and only we separate pages. Its length stays the same."""
+    return text.translate(_UNCLEAN)
+
+
+def render(document: Document, *, supersedes_text_sha256: str = "") -> Rendered:
+    """The text and the JSON. Raises ValueError when an edit does not fit its page or a number is none."""
+    pages = [_cleaned(page) for page in document.pages]
+    text = PAGE_SEPARATOR.join(edits_.apply(page.raw, page.edits) for page in pages).encode()
+    text_sha256 = hashlib.sha256(text).hexdigest()
+    body = _body(document, pages) | {"text_sha256": text_sha256, "supersedes_text_sha256": supersedes_text_sha256}
+    return Rendered(text=text, metadata=_seal(body), text_sha256=text_sha256)
+
+
+def raw_pages(text: bytes, metadata: bytes) -> tuple[str, ...]:
+    """The raw text of every page, from the two files. Raises ValueError when they do not belong together."""
+    data = _parse(metadata)
+    if data is None or data.get("text_sha256") != hashlib.sha256(text).hexdigest():
+        raise ValueError("the text is not the one that the metadata describes")
+    listed = [(int(edit["page"]), Edit.from_json(edit)) for edit in data["edits"]]
+    pages = text.decode().split(PAGE_SEPARATOR)
+    return tuple(edits_.undo(page, [e for n, e in listed if n == number]) for number, page in enumerate(pages, start=1))
+
+
+def claims(metadata: bytes) -> Claims | None:
+    """What a JSON file says, if it is one of ours."""
+    data = _parse(metadata)
+    if data is None or not isinstance(data.get("source"), dict) or "ocrwatch" not in data:
+        return None
+    before, seal, after = metadata.rpartition(_SEAL)
+    return Claims(
+        unchanged=bool(seal) and after == hashlib.sha256(before).hexdigest().encode() + b'"\n}\n',
+        source_path=str(data["source"].get("path", "")),
+        source_sha256=str(data["source"].get("sha256", "")),
+        text_sha256=str(data.get("text_sha256", "")),
+        supersedes_text_sha256=str(data.get("supersedes_text_sha256", "")),
+        complete=data.get("complete") is True,
+        corrected=data.get("corrected") is True,
+    )
+
+
+def _cleaned(page: Page) -> Page:
+    edits = tuple(replace(edit, before=clean(edit.before), after=clean(edit.after)) for edit in page.edits)
+    return replace(page, raw=clean(page.raw), edits=edits)
+
+
+def _body(document: Document, pages: Sequence[Page]) -> dict[str, Any]:
+    incomplete = document.incomplete_reason or _why(
+        "incomplete", [(n, f"{p.status}: {p.detail}") for n, p in enumerate(pages, start=1) if p.status not in _WHOLE]
+    )
+    uncorrected = document.uncorrected_reason or _why(
+        "uncorrected", [(n, p.uncorrected_reason) for n, p in enumerate(pages, start=1) if p.uncorrected_reason]
+    )
+    identity = document.source.identity
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "ocrwatch": __version__,
+        "source": {
+            "path": document.source.path,
+            "size": identity.size,
+            "mtime_ns": identity.mtime_ns,
+            "inode": identity.inode,
+            "sha256": document.source.sha256,
+        },
+        "engine": {"name": document.engine, "version": document.engine_version, "languages": list(document.languages)},
+        "correction": {
+            "mode": document.mode,
+            "profile": document.profile,
+            "model": asdict(document.model) if document.model else None,
+        },
+        "complete": not incomplete,
+        "incomplete_reason": incomplete,
+        "corrected": not uncorrected,
+        "uncorrected_reason": uncorrected,
+        "pages": [_page(document, number, page) for number, page in enumerate(pages, start=1)],
+        "edits": [{"page": number, **e.to_json()} for number, page in enumerate(pages, start=1) for e in page.edits],
+    }
+
+
+def _page(document: Document, number: int, page: Page) -> dict[str, Any]:
+    return {
+        "page": number,
+        "status": page.status.value,
+        "detail": page.detail,
+        "source": page.source,
+        "engine": page.engine or document.engine,
+        "confidence": page.confidence,
+        "render_s": round(page.render_s, 3),
+        "recognize_s": round(page.recognize_s, 3),
+        "correct_s": round(page.correct_s, 3),
+        "warnings": list(page.warnings),
+        "uncorrected_reason": page.uncorrected_reason,
+        "review": list(page.review),
+    }
+
+
+def _why(what: str, reasons: Sequence[tuple[int, str]]) -> str:
+    if not reasons:
+        return ""
+    number, reason = reasons[0]
+    others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{what}: page {number} ({reason.rstrip(': ')}){others}"
+
+
+def _seal(body: dict[str, Any]) -> bytes:
+    text = json.dumps(body, ensure_ascii=False, indent=1, allow_nan=False).translate(_SURROGATES)
+    before = text.removesuffix("\n}").encode() + b",\n"
+    return before + _SEAL + hashlib.sha256(before).hexdigest().encode() + b'"\n}\n'
+
+
+def _parse(metadata: bytes) -> dict[str, Any] | None:
+    try:
+        data = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return None
+    is_ours = isinstance(data, dict) and data.get("schema_version") == SCHEMA_VERSION
+    return data if is_ours else None

@@ -1,0 +1,300 @@
+"""Files that others read: whole or absent, durable, and never in place of one that is not ours.
+
+Everything is relative to a directory descriptor. The name of a temporary file says which process of which machine made it, so
+that a crash's litter can be told from the work of a neighbour.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocrwatch.errors import ForeignFile
+from ocrwatch.intake import beneath, syscalls
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.ignore import OWN_PREFIX
+from ocrwatch.intake.troubles import is_vanished, output_error, what
+
+_TEMPORARY_SUFFIX = ".tmp"
+_BLOCK_BYTES = 1 << 20
+_FSYNC_TRIES = 2
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY})
+# File systems without hard links say EPERM (FAT, many FUSE), or EMLINK when a file has too many.
+_NO_LINKS = _UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV}
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Mode and group of the scan, which its sidecar takes over as far as it may, so that the same readers can read it."""
+
+    mode: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written. notes: what the file system could not do, for the log."""
+
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def write_durably(
+    root: Root,
+    path: str,
+    data: bytes,
+    *,
+    like: Likeness | None = None,
+    replaces: Collection[str] = (),
+    make_directories: bool = False,
+) -> Written:
+    """Write `data` to `path` beneath the root: a temporary file, fsync, rename without clobbering, fsync of the directory.
+
+    replaces: sha256 of our own earlier versions that may be replaced; a target that already holds `data` is left as it is.
+    Raises ForeignFile (and leaves it untouched), OutputUnwritable, ShareOffline. Nothing of ours remains after a failure.
+    """
+    wanted = hashlib.sha256(data).hexdigest()
+    with beneath.opened(root) as root_fd, translated(path):
+        if make_directories:
+            beneath.make_directories(root_fd, path.rpartition("/")[0])
+        with beneath.parent(root_fd, path) as (directory_fd, name):
+            standing = _standing(directory_fd, path, ours={wanted, *replaces})
+            notes: list[str] = []
+            if standing != wanted:
+                with _temporary(directory_fd, data, like, notes) as temporary:
+                    _place(temporary, name, path, directory_fd=directory_fd, replacing=standing is not None)
+            sync_directory(directory_fd, notes)
+    return Written(sha256=wanted, notes=tuple(notes))
+
+
+def sha256_of(root: Root, path: str) -> str | None:
+    """The hash of a file beneath the root; None when there is none. Raises ForeignFile when it is no regular file."""
+    with beneath.opened(root) as root_fd, translated(path):
+        return _hash_of(root_fd, path)
+
+
+def remove(root: Root, path: str, *, sha256: str) -> bool:
+    """Remove a file of ours if it still is the one with this hash; False when it is not. Raises OutputUnwritable."""
+    if sha256_of(root, path) != sha256:
+        return False
+    with beneath.opened(root) as root_fd, translated(path), beneath.parent(root_fd, path) as (directory_fd, name):
+        os.unlink(name, dir_fd=directory_fd)
+        sync_directory(directory_fd, [])
+    return True
+
+
+def sweep(root: Root, directory: str) -> list[str]:
+    """Remove temporary files of processes of this machine that are no more; returns their names."""
+    swept = []
+    with beneath.opened(root) as root_fd, translated(directory), beneath.directory(root_fd, directory) as directory_fd:
+        for name in sorted(os.listdir(directory_fd)):
+            mark = name.removeprefix(OWN_PREFIX).removesuffix(_TEMPORARY_SUFFIX)
+            if name == f"{OWN_PREFIX}{mark}{_TEMPORARY_SUFFIX}" and is_orphan(mark):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory_fd)
+                    swept.append(name)
+    return swept
+
+
+@contextlib.contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turns the OSError of writing `path` into OutputUnwritable."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def _standing(directory_fd: int, path: str, *, ours: Collection[str]) -> str | None:
+    """The hash of what stands under the name, None when nothing does. Raises ForeignFile when it is not ours."""
+    found = _hash_of(directory_fd, path.rpartition("/")[2])
+    if found is not None and found not in ours:
+        raise ForeignFile(
+            f"{path!r} was not written by ocrwatch, or was changed since",
+            "move it away and run `ocrwatch retry` to get the recognized text there",
+        )
+    return found
+
+
+def _hash_of(directory_fd: int, path: str) -> str | None:
+    descriptor = open_standing(directory_fd, path)
+    if descriptor is None:
+        return None
+    try:
+        return hash_of_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_standing(directory_fd: int, path: str) -> int | None:
+    """A descriptor of what stands under the name; None when nothing does. Raises ForeignFile when it is no regular file."""
+    try:
+        return beneath.open_file(directory_fd, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if is_vanished(error):
+            raise ForeignFile(f"{path!r} is not a regular file", "move it away and run `ocrwatch retry`") from error
+        raise
+
+
+def hash_of_descriptor(descriptor: int) -> str:
+    """The sha256 of all that the descriptor reads from the beginning."""
+    digest, offset = hashlib.sha256(), 0
+    while block := os.pread(descriptor, _BLOCK_BYTES, offset):
+        digest.update(block)
+        offset += len(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _temporary(directory_fd: int, data: bytes, like: Likeness | None, notes: list[str]) -> Iterator[str]:
+    """The name of a durable temporary file with this content; it is gone afterwards unless it was renamed."""
+    for attempt in range(1, _FSYNC_TRIES + 1):
+        name = temporary_name()
+        try:
+            if _write_new(directory_fd, name, data, like, notes):
+                yield name
+                return
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory_fd)
+        # After a failed fsync the kernel may have dropped the pages and call them clean: only a new file is honest.
+        notes.append(f"fsync failed at attempt {attempt}; the file was discarded and written anew")
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def _write_new(directory_fd: int, name: str, data: bytes, like: Likeness | None, notes: list[str]) -> bool:
+    """Whether the file is durable; False when its fsync failed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=directory_fd)
+    try:
+        write_all(descriptor, data)
+        if like is not None:
+            make_like(descriptor, like, notes)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return False
+        if error.errno not in _UNSUPPORTED:
+            raise
+        notes.append("the file system has no fsync")
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte, in as many calls as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def make_like(descriptor: int, like: Likeness, notes: list[str]) -> None:
+    """Give the file the scan's group and mode, without execute bits, as far as this is allowed."""
+    try:
+        os.fchown(descriptor, -1, like.gid)
+    except OSError as error:
+        notes.append(f"the group could not be set: {what(error)}")
+    try:
+        os.fchmod(descriptor, stat.S_IMODE(like.mode) & 0o666 | 0o600)
+    except OSError as error:
+        notes.append(f"the mode could not be set: {what(error)}")
+
+
+def _place(temporary: str, name: str, path: str, *, directory_fd: int, replacing: bool) -> None:
+    try:
+        place(temporary, name, directory_fd=directory_fd, replacing=replacing)
+    except FileExistsError as error:
+        raise ForeignFile(f"{path!r} was written by somebody else just now", "move it away and run `ocrwatch retry`") from error
+
+
+def place(temporary: str, name: str, *, directory_fd: int, replacing: bool = False, target_fd: int | None = None) -> None:
+    """Rename without clobbering; FileExistsError when the name is taken. replacing: what stands there is ours."""
+    target = directory_fd if target_fd is None else target_fd
+    if replacing:
+        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=target)
+        return
+    try:
+        syscalls.rename_noreplace(temporary, name, source_fd=directory_fd, target_fd=target)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _link_or_check(temporary, name, directory_fd=directory_fd, target_fd=target)
+
+
+def _link_or_check(temporary: str, name: str, *, directory_fd: int, target_fd: int) -> None:
+    try:
+        os.link(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    else:
+        os.unlink(temporary, dir_fd=directory_fd)
+        return
+    # The last resort, on file systems that can neither rename without clobbering nor link.
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(name, dir_fd=target_fd, follow_symlinks=False)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+    os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=target_fd)
+
+
+def sync_directory(directory_fd: int, notes: list[str]) -> None:
+    """Make names durable; where a directory cannot be synced that is noted."""
+    try:
+        os.fsync(directory_fd)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED | {errno.EBADF, errno.EACCES}:
+            raise
+        notes.append("the file system cannot sync a directory")
+
+
+def temporary_name() -> str:
+    """A name that no other file has, and that tells who made it."""
+    return f"{OWN_PREFIX}{maker()}{_TEMPORARY_SUFFIX}"
+
+
+def maker() -> str:
+    """A mark for names, never given twice, that tells this process from every other."""
+    return f"{_machine()}-{_boot()}-{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
+
+
+def is_orphan(mark: str) -> bool:
+    """Whether the process that made this mark is no more. Another machine's process may still be at work."""
+    fields = mark.split("-")
+    if len(fields) != 5 or not fields[2].isdigit():
+        return False
+    machine, boot, pid, started, _ = fields
+    return machine == _machine() and (boot != _boot() or started != _started(int(pid)))
+
+
+@functools.cache
+def _machine() -> str:
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii")
+    except OSError:
+        identity = os.uname().nodename
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
+
+
+@functools.cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+
+
+def _started(pid: int) -> str:
+    """When the process started, in ticks since boot; empty when there is none. Tells a process from a later one of its number."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]

@@ -1,0 +1,202 @@
+"""The text file and the JSON beside a scan: how they are named, put on disk, and known again.
+
+The JSON goes first, the text is the commit. The JSON carries its own checksum, the text's, and that of the text which it
+supersedes, so that a pair can be judged by itself, without a journal. What the JSON says is `ocrwatch.output.document`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ocrwatch.errors import ForeignFile, OcrwatchError
+from ocrwatch.intake import beneath
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.ignore import SCAN_SUFFIXES
+from ocrwatch.output import files
+from ocrwatch.output.document import Claims, Document, claims, render
+from ocrwatch.output.files import Likeness
+
+TEXT_SUFFIX, METADATA_SUFFIX = ".txt", ".json"
+_NAME_MAX_BYTES = 255
+_HASH_DIGITS = 16
+_METADATA_MAX_BYTES = 256 * 1024 * 1024
+
+
+class Naming(StrEnum):
+    """How a sidecar is named after its scan."""
+
+    APPEND = "append"  # scan.pdf.txt, which no other scan can have
+    REPLACE = "replace"  # scan.txt for scan.pdf; other suffixes are kept, or scan.tif would have the same
+
+
+@dataclass(frozen=True)
+class Names:
+    """Paths of both files, relative to the output root."""
+
+    text: str
+    metadata: str
+
+
+def names(path: str, *, naming: Naming) -> Names:
+    """The sidecar of the scan `path`: deterministic, and different for different scans."""
+    directory, slash, name = path.rpartition("/")
+    stem = _shortened(_replaced(name) if naming is Naming.REPLACE else name, scan=name)
+    return Names(text=f"{directory}{slash}{stem}{TEXT_SUFFIX}", metadata=f"{directory}{slash}{stem}{METADATA_SUFFIX}")
+
+
+def _replaced(name: str) -> str:
+    stem, _, suffix = name.rpartition(".")
+    # scan.tif.pdf keeps its suffix: without it, it would have the sidecar of scan.tif.
+    ambiguous = not stem or stem.rpartition(".")[2].lower() in SCAN_SUFFIXES
+    return name if suffix != "pdf" or ambiguous else stem
+
+
+def _shortened(stem: str, *, scan: str) -> str:
+    """A stem that leaves room for both suffixes; the hash keeps what was cut off apart."""
+    room_bytes = _NAME_MAX_BYTES - len(METADATA_SUFFIX)
+    raw = os.fsencode(stem)
+    if len(raw) <= room_bytes:
+        return stem
+    mark = "~" + hashlib.sha256(os.fsencode(scan)).hexdigest()[:_HASH_DIGITS]
+    kept = raw[: room_bytes - len(mark)]
+    while kept and raw[len(kept)] & 0xC0 == 0x80:  # not in the middle of a UTF-8 character
+        kept = kept[:-1]
+    return os.fsdecode(kept) + mark
+
+
+class SidecarState(StrEnum):
+    """What stands under a sidecar's names."""
+
+    ABSENT = "absent"  # neither file
+    OURS = "ours"  # both, and they belong together
+    BROKEN = "broken"  # ours, but not a whole pair (a crash between the two): counts as absent, may be replaced
+    EDITED = "edited"  # ours, changed by somebody since: never replaced
+    FOREIGN = "foreign"  # somebody else's: never replaced
+
+
+_REPLACEABLE = frozenset({SidecarState.ABSENT, SidecarState.OURS, SidecarState.BROKEN})
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A sidecar as it stands: the hashes of both files (empty: no such file), and what its JSON says, if it is one of ours."""
+
+    state: SidecarState
+    source_sha256: str = ""
+    text_sha256: str = ""
+    metadata_sha256: str = ""
+    complete: bool = False
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: hashes of the two files' bytes, and what the file system could not do."""
+
+    names: Names
+    text_sha256: str
+    metadata_sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def examine(root: Root, names: Names, *, known: Collection[str] = ()) -> Examined:
+    """What stands under these names. known: hashes (text or JSON) that the journal has of earlier versions of ours."""
+    try:
+        text_sha256, metadata = files.sha256_of(root, names.text), _read(root, names.metadata)
+    except ForeignFile:
+        return Examined(SidecarState.FOREIGN)
+    said = claims(metadata) if metadata is not None else None
+    metadata_sha256 = hashlib.sha256(metadata).hexdigest() if metadata is not None else ""
+    state = _state(said, text_sha256=text_sha256, metadata_sha256=metadata_sha256, known=known)
+    found = Examined(state, text_sha256=text_sha256 or "", metadata_sha256=metadata_sha256)
+    if said is None:
+        return found
+    return replace(found, source_sha256=said.source_sha256, complete=said.complete, corrected=said.corrected)
+
+
+def _state(said: Claims | None, *, text_sha256: str | None, metadata_sha256: str, known: Collection[str]) -> SidecarState:
+    if said is None:
+        return _state_without_claims(text_sha256, metadata_sha256, known)
+    if not said.unchanged and metadata_sha256 not in known:
+        return SidecarState.EDITED
+    if text_sha256 == said.text_sha256:
+        return SidecarState.OURS
+    # A crash after the JSON and before the text leaves no text, or the one that was to be superseded.
+    if text_sha256 is None or text_sha256 == said.supersedes_text_sha256 or text_sha256 in known:
+        return SidecarState.BROKEN
+    return SidecarState.EDITED
+
+
+def _state_without_claims(text_sha256: str | None, metadata_sha256: str, known: Collection[str]) -> SidecarState:
+    if metadata_sha256:
+        return SidecarState.FOREIGN
+    if text_sha256 is None:
+        return SidecarState.ABSENT
+    return SidecarState.BROKEN if text_sha256 in known else SidecarState.FOREIGN
+
+
+def publish(
+    root: Root,
+    names: Names,
+    document: Document,
+    *,
+    like: Likeness | None = None,
+    known: Collection[str] = (),
+    make_directories: bool = False,
+) -> Published:
+    """Write both files, or raise ForeignFile, OutputUnwritable or ShareOffline and leave nothing new that counts."""
+    before = examine(root, names, known=known)
+    if before.state not in _REPLACEABLE:
+        whose = (
+            "has been changed since ocrwatch wrote it" if before.state is SidecarState.EDITED else "was not written by ocrwatch"
+        )
+        raise ForeignFile(
+            f"{names.text!r} or {names.metadata!r} {whose}", "move both away and run `ocrwatch retry` to have them written anew"
+        )
+    rendered = render(document, supersedes_text_sha256=before.text_sha256)
+    metadata = files.write_durably(
+        root,
+        names.metadata,
+        rendered.metadata,
+        like=like,
+        replaces={before.metadata_sha256},
+        make_directories=make_directories,
+    )
+    try:
+        text = files.write_durably(root, names.text, rendered.text, like=like, replaces={before.text_sha256})
+    except OcrwatchError:
+        _withdraw(root, names, before=before, metadata_sha256=metadata.sha256)
+        raise
+    return Published(
+        names=names,
+        text_sha256=text.sha256,
+        metadata_sha256=metadata.sha256,
+        notes=tuple(dict.fromkeys((*metadata.notes, *text.notes))),
+    )
+
+
+def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: str) -> None:
+    """Take back a JSON whose text could not be written. One that replaced another stays: it names the text that it found."""
+    if before.metadata_sha256:
+        return
+    try:
+        files.remove(root, names.metadata, sha256=metadata_sha256)
+    except OcrwatchError:
+        return  # the pair is broken, which counts as absent; the error that led here is the one to tell
+
+
+def _read(root: Root, path: str) -> bytes | None:
+    """The JSON file; None when there is none. Raises ForeignFile when it is no regular file, or far larger than ours."""
+    with beneath.opened(root) as root_fd, files.translated(path):
+        descriptor = files.open_standing(root_fd, path)
+        if descriptor is None:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(_METADATA_MAX_BYTES + 1)
+    if len(data) > _METADATA_MAX_BYTES:
+        raise ForeignFile(f"{path!r} is too large for a file of ocrwatch", "move it away")
+    return data

@@ -1,0 +1,265 @@
+"""One job from claimed to done. Owns the order of the steps and what each failure means for the file.
+
+    spooled -> inspected -> pages read (each checkpointed) -> pages corrected (in order, beside the reading) -> published
+
+Runs in a thread of its own a job; the work itself happens in the workers. Everything is resumable: a step that finds its
+result on the disk does not do it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from ocrwatch.correction.owner import ModelOwner, model_of
+from ocrwatch.correction.pages import NoCorrections, PageCorrections
+from ocrwatch.errors import (
+    FileRejected,
+    ForeignFile,
+    OcrwatchError,
+    PoisonFile,
+    SourceChanged,
+    SourceVanished,
+)
+from ocrwatch.intake.spool import Spooled
+from ocrwatch.journal.checkpoints import Checkpoints
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.records import Job
+from ocrwatch.journal.states import JobState
+from ocrwatch.ocr.pool import RecognitionPool
+from ocrwatch.ocr.reader import Reader
+from ocrwatch.output.assemble import PageOutcome, assemble
+from ocrwatch.output.document import Document, Source
+from ocrwatch.output.files import Likeness
+from ocrwatch.output.sidecar import Published, SidecarState
+from ocrwatch.treatment import CorrectionPlan, Treatment
+from ocrwatch.worker.supervised import backoff_s
+
+log = logging.getLogger(__name__)
+
+_DEFER_S = 5.0  # before the first new try; doubles
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What all jobs share."""
+
+    journal: Journal
+    checkpoints: Checkpoints
+    pool: RecognitionPool
+    model: ModelOwner | None
+    clock: Callable[[], float]
+
+
+class Pipeline:
+    """Runs jobs; one instance serves all threads."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._journal = parts.journal
+        self._checkpoints = parts.checkpoints
+        self._pool = parts.pool
+        self._model = parts.model
+        self._clock = parts.clock
+        self._reader = Reader(journal=parts.journal, checkpoints=parts.checkpoints, pool=parts.pool)
+
+    def run(self, job: Job, treatment: Treatment) -> None:
+        """Bring a queued, spooled or awaiting job as far as it goes now; every outcome is in the journal when this returns.
+
+        A job that the daemon's end cuts off stays as it is and goes on at the next start.
+        """
+        begin = self._clock()
+        try:
+            with self._lease(treatment.correction):
+                self._process(job, treatment)
+        except CancelledError:
+            return
+        except OcrwatchError as error:
+            self._failed(job, error)
+        finally:
+            self._pool.forget(job.inbox, job.id)
+        after = self._journal.job(job.id)
+        log.info("%s: %s", job.path, after.state, extra=_log_fields(after, self._clock() - begin))
+
+    def _process(self, job: Job, treatment: Treatment) -> None:
+        spooled = self._spooled(job, treatment)
+        if self._adopted(job, treatment, spooled):
+            return
+        corrections = self._corrections(job, treatment)
+        outcomes = self._reader.read(job, treatment, on_page=corrections.start)
+        in_time = corrections.finish()
+        document = self._document(job, treatment, spooled, corrections.applied(outcomes))
+        self._published(job, treatment, spooled, document, final=in_time)
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _spooled(self, job: Job, treatment: Treatment) -> Spooled:
+        """The scan's copy in the spool; made now unless it is there from before."""
+        kept = self._checkpoints.spooled(job.id, treatment.settings)
+        source = self._checkpoints.source(job.id)
+        if kept is not None and (source.is_file() or self._reader.is_complete(job)):
+            spooled = kept
+        else:
+            source.unlink(missing_ok=True)
+            spooled = treatment.share.spool(treatment.root(), job.path, expected=job.identity, destination=source)
+            if kept is None or kept.sha256 != spooled.sha256:
+                self._checkpoints.drop_pages(job.id)
+            self._checkpoints.save_spooled(job.id, spooled, treatment.settings)
+        if self._journal.job(job.id).state is JobState.QUEUED:
+            tries = job.tries + 1
+            self._journal.move(job.id, JobState.SPOOLED, sha256=spooled.sha256, settings=treatment.settings, tries=tries)
+        return spooled
+
+    def _adopted(self, job: Job, treatment: Treatment, spooled: Spooled) -> bool:
+        """Whether a whole sidecar of this very content is there already, from before the journal was lost."""
+        if job.tries or self._journal.published_hashes(job.inbox, job.path):
+            return False
+        found = treatment.output_share.examine(treatment.output_root(), treatment.names(job.path))
+        is_whole = found.state is SidecarState.OURS and found.complete and (found.corrected or treatment.correction is None)
+        if not is_whole or found.source_sha256 != spooled.sha256:
+            return False
+        self._journal.move(
+            job.id,
+            JobState.DONE,
+            reason="adopted",
+            detail="its sidecar was there already, whole",
+            text_name=treatment.names(job.path).text,
+            text_sha256=found.text_sha256,
+            json_sha256=found.metadata_sha256,
+        )
+        self._checkpoints.drop(job.id)
+        return True
+
+    def _document(self, job: Job, treatment: Treatment, spooled: Spooled, outcomes: list[PageOutcome]) -> Document:
+        file = self._model.status().file if self._model is not None and treatment.correction is not None else None
+        return assemble(
+            Source(path=job.path, identity=job.identity, sha256=spooled.sha256),
+            outcomes,
+            languages=treatment.languages,
+            engine=treatment.engine,
+            model=model_of(file),
+            mode=treatment.correction.mode if treatment.correction else "off",
+            profile=treatment.correction.profile if treatment.correction else "",
+        )
+
+    def _published(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document, *, final: bool) -> None:
+        """The sidecar is on the disk and the journal says so; a scan that changed meanwhile gets none of its old text."""
+        state = _final_state(document) if final else JobState.AWAITING_CORRECTION
+        if state is JobState.AWAITING_CORRECTION and job.state is state:
+            return  # its raw text is there already
+        self._unchanged(job, treatment)
+        published = self._write(job, treatment, spooled, document)
+        reason = "trial" if document.incomplete_reason.startswith("trial") else ""
+        self._journal.move(
+            job.id,
+            state,
+            reason=reason or ("partial" if state is JobState.PARTIAL else ""),
+            detail=document.incomplete_reason or ("" if final else document.uncorrected_reason),
+            text_name=published.names.text,
+            text_sha256=published.text_sha256,
+            json_sha256=published.metadata_sha256,
+            deferrals=0,
+        )
+        if state is JobState.DONE:
+            self._checkpoints.drop(job.id)
+        else:
+            self._checkpoints.drop_source(job.id)  # its pages are wanted again: by the model, or by `retry`
+
+    def _unchanged(self, job: Job, treatment: Treatment) -> None:
+        seen = treatment.share.look(treatment.root(), job.path, closely=treatment.closely)
+        if seen is None:
+            raise SourceVanished(f"{job.path} is gone")
+        if seen.identity is None or not seen.identity.matches(job.identity):
+            raise SourceChanged(f"{job.path} changed while it was in work")
+        if self._journal.job(job.id).state is JobState.SUPERSEDED:
+            raise SourceChanged(f"a newer version of {job.path} arrived")
+
+    def _write(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document) -> Published:
+        published = treatment.output_share.publish(
+            treatment.output_root(),
+            treatment.names(job.path),
+            document,
+            like=Likeness(mode=spooled.mode, gid=spooled.gid),
+            known=self._journal.published_hashes(job.inbox, job.path),
+            make_directories=treatment.mirrored,
+        )
+        for note in published.notes:
+            log.debug("%s: %s", job.path, note)
+        return published
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    def _failed(self, job: Job, error: OcrwatchError) -> None:
+        """What an error means for the file. One place for the three budgets: infrastructure, file, poison."""
+        now = self._journal.job(job.id)
+        fate = _fate(error)
+        if now.state is JobState.SUPERSEDED or now.state is JobState.VANISHED:
+            self._checkpoints.drop(job.id)
+        elif now.state is JobState.AWAITING_CORRECTION:
+            self._failed_while_awaiting(now, error)
+        elif fate is JobState.DEFERRED:
+            self._journal.defer(job.id, delay_s=_DEFER_S * backoff_s(now.deferrals + 1), reason=error.code, detail=str(error))
+        else:
+            self._journal.move(job.id, fate, reason=error.code, detail=str(error))
+            self._checkpoints.drop(job.id)
+
+    def _failed_while_awaiting(self, job: Job, error: OcrwatchError) -> None:
+        """The raw text is published already; only its correction is at stake."""
+        if isinstance(error, SourceVanished):
+            self._journal.move(job.id, JobState.ORPHANED)
+        elif isinstance(error, SourceChanged):
+            self._journal.move(job.id, JobState.SUPERSEDED, reason=error.code, detail=str(error))
+        elif isinstance(error, ForeignFile):
+            self._journal.move(job.id, JobState.DONE, reason=error.code, detail=f"left as it is: {error.message}")
+        else:
+            return  # tried again with the model
+        self._checkpoints.drop(job.id)
+
+    def _lease(self, plan: CorrectionPlan | None) -> AbstractContextManager[None]:
+        return nullcontext() if plan is None or self._model is None else self._model.soft_lease()
+
+    def _corrections(self, job: Job, treatment: Treatment) -> PageCorrections | NoCorrections:
+        if treatment.correction is None or self._model is None:
+            return NoCorrections()
+        return PageCorrections(
+            job,
+            treatment.correction,
+            languages=treatment.languages,
+            model=self._model,
+            checkpoints=self._checkpoints,
+            clock=self._clock,
+        )
+
+
+def _fate(error: OcrwatchError) -> JobState:
+    match error:
+        case SourceChanged():
+            return JobState.SUPERSEDED
+        case SourceVanished():
+            return JobState.VANISHED
+        case PoisonFile():
+            return JobState.POISON
+        case FileRejected() | ForeignFile():
+            return JobState.FAILED
+        case _:  # share, disk, engine, model: the surroundings
+            return JobState.DEFERRED
+
+
+def _final_state(document: Document) -> JobState:
+    return JobState.PARTIAL if document.incomplete_reason else JobState.DONE
+
+
+def _log_fields(job: Job, seconds: float) -> dict[str, object]:
+    return {
+        "event": f"job_{job.state}",
+        "inbox": job.inbox,
+        "file": job.path,
+        "job": job.id,
+        "state": str(job.state),
+        "reason": job.reason,
+        "detail": job.detail,
+        "pages": job.pages or 0,
+        "seconds": round(seconds, 2),
+    }

@@ -1,0 +1,1 @@
+"""The daemon's surroundings: systemd, control socket, metrics, hooks."""

@@ -1,0 +1,1 @@
+"""Small programs that mend what a machine lacks; `ocrwatch doctor` names them."""

@@ -1,0 +1,84 @@
+"""Length-framed JSON messages on a socket between parent and worker. Owns the wire format, nothing else.
+
+A frame is four bytes of length (big-endian) and that many bytes of UTF-8 JSON, one object. JSON, not pickle: a
+worker handles hostile files and must not be able to run code in the parent.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+_HEADER = struct.Struct(">I")
+
+
+class FrameError(Exception):
+    """The other side closed, or sent what is no frame."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One message as a frame. Lone surrogates (file names that are not UTF-8) survive as JSON escapes."""
+    body = json.dumps(message, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    if len(body) > MAX_FRAME_BYTES:
+        raise FrameError(f"message of {len(body)} bytes is larger than {MAX_FRAME_BYTES}")
+    return _HEADER.pack(len(body)) + body
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The message in the body of a frame."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"no JSON in a frame of {len(body)} bytes") from error
+    if not isinstance(message, dict):
+        raise FrameError("a frame holds an object, this one does not")
+    return message
+
+
+class FrameReader:
+    """Cuts a byte stream into messages. Feed it what arrives; it keeps what is not whole yet."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """The messages that are complete after `data`, in order."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer)
+            if length > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame of {length} bytes was announced")
+            end = _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(decode(bytes(self._buffer[_HEADER.size : end])))
+            del self._buffer[:end]
+        return messages
+
+
+def receive(channel: socket.socket) -> dict[str, Any] | None:
+    """The next message, waiting for it; None when the other side has closed between two frames."""
+    header = _receive_exactly(channel, _HEADER.size, may_end=True)
+    if header is None:
+        return None
+    (length,) = _HEADER.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {length} bytes was announced")
+    body = _receive_exactly(channel, length, may_end=False)
+    return decode(body or b"")
+
+
+def _receive_exactly(channel: socket.socket, length: int, *, may_end: bool) -> bytes | None:
+    data = bytearray()
+    while len(data) < length:
+        part = channel.recv(min(length - len(data), 1 << 20))
+        if not part:
+            if may_end and not data:
+                return None
+            raise FrameError("the other side closed in the middle of a frame")
+        data += part
+    return bytes(data)

@@ -1,0 +1,213 @@
+"""The parent's side of one child process: spawn, ask within a deadline, watch its memory, end it and reap it.
+
+Owns the life of a single process. When to start and stop one is `supervised`'s matter; what to ask is its owner's.
+A process is asked by one thread; `kill` may come from any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocrwatch.errors import WorkerDied, WorkerTimedOut, from_wire
+from ocrwatch.worker import frames
+
+_POLL_S = 0.05
+_STDERR_TAIL_LINES = 40
+_GRACE_S = 2.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """How to start a worker.
+
+    module: run with `python -m`; it calls `ocrwatch.worker.child.serve`. options: its first frame.
+    environment: added to a small base, the daemon's own variables do not pass (credentials stay here).
+    start_s: limit for its hello. memory_bytes: resident memory beyond which it is killed; None for no limit.
+    """
+
+    module: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+    start_s: float = 30.0
+    memory_bytes: int | None = None
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class WorkerProcess:
+    """A started child that has said hello.
+
+    Raises on start what the child raised (an OcrwatchError), WorkerDied or WorkerTimedOut.
+    """
+
+    def __init__(self, spec: WorkerSpec, *, progress: Progress | None = None) -> None:
+        self._spec = spec
+        ours, theirs = socket.socketpair()
+        self._channel = ours
+        self._reader = frames.FrameReader()
+        self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", spec.module, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_environment(spec),
+                cwd=spec.directory,
+            )
+        self.pid = self._process.pid
+        self._drain = threading.Thread(target=self._read_stderr, name=f"stderr-{self.pid}", daemon=True)
+        self._drain.start()
+        try:
+            self.hello = self._exchange(dict(spec.options), deadline_s=spec.start_s, progress=progress)
+        except BaseException:
+            self.kill()
+            self.release()
+            raise
+
+    def call(self, request: Mapping[str, Any], *, deadline_s: float, progress: Progress | None = None) -> dict[str, Any]:
+        """The reply to one request.
+
+        deadline_s: time without an answer or a progress frame after which the child is killed.
+        Raises the OcrwatchError that the child answered; WorkerDied and WorkerTimedOut when it is gone afterwards.
+        """
+        return self._exchange(dict(request), deadline_s=deadline_s, progress=progress)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs (reaps it when not)."""
+        return self._process.poll() is None
+
+    def resident_bytes(self) -> int:
+        """Memory that the process holds now; 0 when it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
+            return int(fields[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
+            return 0
+
+    def stop(self) -> None:
+        """End the process: close its channel, then TERM, then KILL; it is reaped when this returns."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        for signal_number in (None, signal.SIGTERM, signal.SIGKILL):
+            if signal_number is not None:
+                self._process.send_signal(signal_number)
+            try:
+                self._process.wait(timeout=_GRACE_S)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._close()
+
+    def kill(self) -> None:
+        """End the process at once; whoever waits for its answer gets WorkerDied. Reaped when this returns."""
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in D state on a dead mount even KILL waits
+            self._process.wait(timeout=_GRACE_S)
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+
+    def _exchange(self, message: dict[str, Any], *, deadline_s: float, progress: Progress | None) -> dict[str, Any]:
+        try:
+            self._channel.settimeout(deadline_s)
+            self._channel.sendall(frames.encode(message))
+            reply = self._await_reply(deadline_s, progress)
+        except (OSError, frames.FrameError) as error:
+            self.kill()
+            raise WorkerDied(self._describe_death(str(error))) from error
+        if "error" in reply:
+            raise from_wire(reply["error"])
+        answer = reply.get("ok")
+        if not isinstance(answer, dict):
+            self.kill()
+            raise WorkerDied(f"{self._spec.module} sent a frame that is no answer and was killed")
+        return answer
+
+    def _await_reply(self, deadline_s: float, progress: Progress | None) -> dict[str, Any]:
+        limit = time.monotonic() + deadline_s
+        while True:
+            ready, _, _ = select.select([self._channel], [], [], _POLL_S)
+            if ready:
+                data = self._channel.recv(1 << 20)
+                if not data:
+                    raise frames.FrameError("it closed its channel")
+                for message in self._reader.feed(data):
+                    if "progress" not in message:
+                        return message
+                    limit = time.monotonic() + deadline_s
+                    if progress is not None:
+                        progress(message["progress"])
+            self._enforce_limits(limit, deadline_s)
+
+    def _enforce_limits(self, limit: float, deadline_s: float) -> None:
+        if time.monotonic() > limit:
+            self.kill()
+            raise WorkerTimedOut(f"{self._spec.module} gave no answer within {deadline_s:g} s and was killed")
+        allowed = self._spec.memory_bytes
+        if allowed is not None and (held := self.resident_bytes()) > allowed:
+            self.kill()
+            raise WorkerDied(
+                f"{self._spec.module} held {held // 10**6} MB, more than the limit of {allowed // 10**6} MB, and was killed"
+            )
+
+    def _describe_death(self, detail: str) -> str:
+        status = self._process.poll()
+        if status is None:
+            how = f"broke off ({detail})"
+        elif status < 0:
+            how = f"was ended by {signal.Signals(-status).name}"
+        else:
+            how = f"ended with status {status}"
+        self._drain.join(timeout=_GRACE_S)
+        last = next((line for line in reversed(self._stderr_tail) if line.strip()), "")
+        return f"{self._spec.module} {how}" + (f"; its last words: {last[:200]}" if last else "")
+
+    def _read_stderr(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        while line := stream.readline(4096):
+            self._stderr_tail.append(line.decode("utf-8", "replace").rstrip())
+
+    def _close(self) -> None:
+        self._channel.close()
+        self._drain.join(timeout=_GRACE_S)
+        if self._process.stderr is not None and not self._drain.is_alive():
+            self._process.stderr.close()
+
+    def release(self) -> None:
+        """Give back the descriptors of a process that was killed."""
+        self._close()
+
+
+def _environment(spec: WorkerSpec) -> dict[str, str]:
+    kept = (
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "VIRTUAL_ENV",
+        "CUDA_VISIBLE_DEVICES",
+        "LD_LIBRARY_PATH",
+        "OCRWATCH_OPENSSL11",
+    )
+    base = {name: os.environ[name] for name in kept if name in os.environ}
+    return {**base, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", **spec.environment}

@@ -1,0 +1,30 @@
+"""How tests start the scripted worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ocrwatch.worker.process import WorkerSpec
+
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def scripted(*, start_s: float = 20.0, memory_bytes: int | None = None, **options: Any) -> WorkerSpec:
+    """The specification of a scripted worker with these options."""
+    return WorkerSpec(
+        module="tests.faults.scripted_worker",
+        options=options,
+        environment={"PYTHONPATH": str(_PROJECT)},
+        start_s=start_s,
+        memory_bytes=memory_bytes,
+    )
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -1,0 +1,187 @@
+"""Kernel events as hints, on real inotify."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.disks import mounted, unmount
+from watchdog.observers import inotify_c
+
+from ocrwatch.intake.arrivals import Arrivals, Hint
+from ocrwatch.intake.ignore import is_ours
+
+_WAIT_S = 10.0
+
+
+class Hints:
+    """What was hinted, waited for with a limit."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Hint] = queue.Queue()
+        self.seen: list[Hint] = []
+        self.put = self._queue.put
+
+    def until(self, wanted: Callable[[Hint], bool]) -> Hint:
+        """The first hint of that kind; fails when none comes."""
+        while True:
+            hint = self._queue.get(timeout=_WAIT_S)
+            self.seen.append(hint)
+            if wanted(hint):
+                return hint
+
+    def until_path(self, path: str) -> Hint:
+        """The first hint about this path."""
+        return self.until(lambda hint: hint.path == path)
+
+
+@pytest.fixture
+def hints() -> Hints:
+    return Hints()
+
+
+@pytest.fixture
+def arrivals(hints: Hints) -> Iterator[Arrivals]:
+    subject = Arrivals(hints.put, dropped=is_ours)
+    yield subject
+    subject.stop()
+
+
+def test_new_moved_and_deleted_files_are_hinted_and_our_own_reads_are_not(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """WD: 50 reads made 100 events; here reading, and writing our outputs, makes none."""
+    arrivals.watch(str(tmp_path), recursive=True)
+    assert arrivals.trouble(str(tmp_path)) == ""
+    scan = tmp_path / "scan.pdf"
+    scan.write_bytes(b"x")
+    assert hints.until_path("scan.pdf") == Hint(str(tmp_path), "scan.pdf", is_directory=False)
+    scan.read_bytes()
+    list(tmp_path.iterdir())
+    (tmp_path / "scan.pdf.txt").write_text("text")
+    (tmp_path / ".ocrwatch-1.tmp").write_text("text")
+    scan.rename(tmp_path / "other.pdf")
+    hints.until_path("other.pdf")
+    (tmp_path / "other.pdf").unlink()
+    hints.until_path("other.pdf")
+    assert {hint.path for hint in hints.seen} == {"scan.pdf", "other.pdf"}
+    assert len(hints.seen) <= 6
+
+
+def test_name_that_is_not_utf8_is_hinted(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """WF: such a name ends another library's loop."""
+    arrivals.watch(str(tmp_path), recursive=False)
+    name = os.fsdecode(b"scan\xe4\n.pdf")
+    (tmp_path / name).touch()
+    hints.until_path(name)
+
+
+def test_tree_that_is_moved_in_and_later_writes_below_are_hinted(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """NGX#5881: three levels by one rename; the directory is hinted, and what comes into it later."""
+    inbox, stage = tmp_path / "inbox", tmp_path / "stage"
+    inbox.mkdir()
+    (stage / "1" / "2").mkdir(parents=True)
+    (stage / "1" / "2" / "a.pdf").touch()
+    arrivals.watch(str(inbox), recursive=True)
+    stage.rename(inbox / "sub")
+    assert hints.until_path("sub").is_directory
+    hints.until_path("sub/1/2/a.pdf")
+    (inbox / "sub" / "1" / "2" / "b.pdf").touch()
+    hints.until_path("sub/1/2/b.pdf")
+    (inbox / "new" / "deep").mkdir(parents=True)
+    (inbox / "new" / "deep" / "c.pdf").touch()
+    hints.until(lambda hint: hint.path.startswith("new"))
+
+
+def test_lost_events_ask_for_a_full_scan_of_every_root(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """WD#654, WF#348: when the kernel's queue runs over, nobody knows what happened anywhere."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        arrivals.watch(str(tmp_path / name), recursive=True)
+    descriptor = arrivals._descriptor
+    assert descriptor is not None
+    overflow = inotify_c.InotifyEvent(
+        inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b""
+    )
+    descriptor.handle_event(overflow)
+    hints.until(lambda hint: hint == Hint(str(tmp_path / "a"), "", is_directory=True))
+    hints.until(lambda hint: hint == Hint(str(tmp_path / "b"), "", is_directory=True))
+    assert arrivals.trouble(str(tmp_path / "a")) == ""
+    (tmp_path / "a" / "x.pdf").touch()
+    hints.until_path("x.pdf")
+
+
+def test_watch_limit_is_told_with_the_setting_to_raise(
+    tmp_path: Path, arrivals: Arrivals, hints: Hints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NGX#5036, #4953: watchdog says nothing when a subdirectory gets no watch; the inbox must be scanned instead."""
+    (tmp_path / "deep").mkdir()
+    real = inotify_c.inotify_add_watch
+
+    def limited(descriptor: int, path: bytes, mask: int) -> int:
+        if path.endswith((b"/deep", b"/late")):
+            inotify_c.ctypes.set_errno(errno.ENOSPC)
+            return -1
+        return real(descriptor, path, mask)
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", limited)
+    arrivals.watch(str(tmp_path), recursive=True)
+    assert "fs.inotify.max_user_watches" in arrivals.trouble(str(tmp_path))
+    (tmp_path / "deep").rmdir()
+    arrivals.watch(str(tmp_path), recursive=True)
+    assert arrivals.trouble(str(tmp_path)) == ""
+    (tmp_path / "late").mkdir()
+    hints.until(lambda hint: hint.path == "" and "late" in arrivals.trouble(str(tmp_path)))
+
+
+def test_removed_root_is_told_and_can_be_watched_again(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """WD: the emitter is dead and the observer says it is alive."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    arrivals.watch(str(inbox), recursive=True)
+    shutil.rmtree(inbox)
+    hints.until_path("")
+    assert "removed" in arrivals.trouble(str(inbox))
+    arrivals.watch(str(inbox), recursive=True)
+    assert "cannot be watched" in arrivals.trouble(str(inbox))
+    inbox.mkdir()
+    arrivals.watch(str(inbox), recursive=True)
+    assert arrivals.trouble(str(inbox)) == ""
+    (inbox / "x.pdf").touch()
+    hints.until_path("x.pdf")
+
+
+def test_unmounted_root_is_told(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """WD: blind, and says it is alive."""
+    with mounted(tmp_path / "share") as share:
+        arrivals.watch(str(share), recursive=True)
+        assert arrivals.trouble(str(share)) == ""
+        unmount(share)
+        hints.until_path("")
+        assert "unmounted" in arrivals.trouble(str(share))
+
+
+def test_unwatched_root_is_not_trusted(tmp_path: Path, arrivals: Arrivals) -> None:
+    """Nothing is trusted that was never, or is no longer, watched; ending twice is harmless."""
+    assert "not watched" in arrivals.trouble(str(tmp_path))
+    arrivals.watch(str(tmp_path), recursive=False)
+    arrivals.unwatch(str(tmp_path))
+    assert "not watched" in arrivals.trouble(str(tmp_path))
+    arrivals.stop()
+
+
+def test_one_root_in_trouble_leaves_the_others_alone(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+    """A dead inbox harms only itself."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.mkdir()
+    bad.mkdir()
+    arrivals.watch(str(good), recursive=True)
+    arrivals.watch(str(bad), recursive=True)
+    bad.rmdir()
+    hints.until(lambda hint: hint.root == str(bad))
+    assert arrivals.trouble(str(good)) == ""
+    (good / "x.pdf").touch()
+    hints.until(lambda hint: hint == Hint(str(good), "x.pdf", is_directory=False))

@@ -1,0 +1,162 @@
+"""The parent's side of a worker, against a real child process that misbehaves as native engines do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocrwatch.errors import EncryptedFile, MissingPart, WorkerDied, WorkerRefused, WorkerTimedOut
+from ocrwatch.worker.process import WorkerProcess
+from tests.faults.workers import is_running, scripted
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    """A scripted worker, gone at the end."""
+    process = WorkerProcess(scripted())
+    yield process
+    process.kill()
+    process.release()
+    assert not is_running(process.pid)
+
+
+def test_worker_answers_requests_in_order(worker: WorkerProcess) -> None:
+    """One process serves many requests."""
+    answers = [worker.call({"op": "echo", "text": str(n)}, deadline_s=10) for n in range(3)]
+    assert [a["echo"] for a in answers] == ["0", "1", "2"]
+    assert {a["pid"] for a in answers} == {worker.pid}
+
+
+def test_worker_error_comes_back_as_its_type(worker: WorkerProcess) -> None:
+    """The file's fault is told apart from everything else, with its remedy; the worker goes on."""
+    with pytest.raises(EncryptedFile, match="password") as caught:
+        worker.call({"op": "encrypted"}, deadline_s=10)
+    assert caught.value.remedy == "remove it"
+    assert worker.alive
+
+
+def test_worker_bug_is_an_answer_and_not_a_death(worker: WorkerProcess) -> None:
+    """An unforeseen exception names itself; the worker goes on."""
+    with pytest.raises(WorkerRefused, match="ValueError: nobody foresaw this"):
+        worker.call({"op": "bug"}, deadline_s=10)
+    with pytest.raises(WorkerRefused, match="no operation 'fly'"):
+        worker.call({"op": "fly"}, deadline_s=10)
+    assert worker.call({"op": "echo", "text": "still here"}, deadline_s=10)["echo"] == "still here"
+
+
+def test_noise_on_standard_output_does_not_break_the_protocol(worker: WorkerProcess) -> None:
+    """Native libraries print where they like."""
+    assert worker.call({"op": "noise"}, deadline_s=10) == {"said": True}
+    assert worker.call({"op": "echo", "text": "x"}, deadline_s=10)["echo"] == "x"
+
+
+def test_flood_on_standard_error_does_not_block_the_worker(worker: WorkerProcess) -> None:
+    """100 MB of complaints are drained and forgotten."""
+    assert worker.call({"op": "flood", "megabytes": 100}, deadline_s=60) == {"flooded": True}
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [({"op": "abort"}, "SIGABRT"), ({"op": "exit", "status": 7}, "status 7"), ({"op": "garbage"}, "no JSON")],
+)
+def test_worker_that_ends_in_mid_request_is_reported(worker: WorkerProcess, request_: dict[str, object], words: str) -> None:
+    """Whatever way it ends, the caller learns how, and the child is reaped."""
+    with pytest.raises(WorkerDied) as caught:
+        worker.call(request_, deadline_s=10)
+    assert words in str(caught.value) or words in str(caught.value.__cause__)
+    assert not is_running(worker.pid)
+
+
+def test_worker_that_hangs_is_killed_at_its_deadline(worker: WorkerProcess) -> None:
+    """A page in native code ignores TERM; it is killed all the same."""
+    with pytest.raises(WorkerTimedOut, match=r"0\.3 s"):
+        worker.call({"op": "hang"}, deadline_s=0.3)
+    assert not is_running(worker.pid)
+
+
+def test_progress_restarts_the_deadline(worker: WorkerProcess) -> None:
+    """Slow but moving is not hanging."""
+    seen: list[object] = []
+    reply = worker.call({"op": "steps", "count": 8, "pause_s": 0.1}, deadline_s=0.5, progress=lambda p: seen.append(p["step"]))
+    assert reply == {"steps": 8}
+    assert seen == list(range(8))
+
+
+def test_worker_beyond_its_memory_limit_is_killed() -> None:
+    """A page that eats memory costs its worker, not the machine."""
+    worker = WorkerProcess(scripted(memory_bytes=200 * 10**6))
+    with pytest.raises(WorkerDied, match="more than the limit of 200 MB"):
+        worker.call({"op": "grow"}, deadline_s=60)
+    worker.release()
+    assert not is_running(worker.pid)
+
+
+def test_start_that_fails_raises_what_the_worker_said() -> None:
+    """A missing engine is one clear line."""
+    with pytest.raises(MissingPart, match="apt install engine"):
+        WorkerProcess(scripted(fail_start=True))
+
+
+def test_start_that_hangs_is_killed() -> None:
+    """A library that hangs while it loads does not hang the daemon."""
+    with pytest.raises(WorkerTimedOut):
+        WorkerProcess(scripted(hang_start=True, start_s=0.5))
+
+
+def test_stop_ends_a_worker_that_waits() -> None:
+    """Closing its channel is enough; nothing is killed."""
+    worker = WorkerProcess(scripted())
+    worker.stop()
+    assert not is_running(worker.pid)
+
+
+def test_kill_from_another_thread_ends_the_request() -> None:
+    """Shutdown does not wait for a page that hangs."""
+    worker = WorkerProcess(scripted())
+    timer = threading.Timer(0.3, worker.kill)
+    timer.start()
+    with pytest.raises(WorkerDied):
+        worker.call({"op": "hang"}, deadline_s=60)
+    timer.join()
+    worker.release()
+
+
+def test_worker_inherits_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile file in a worker finds no credentials in the environment."""
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    worker = WorkerProcess(scripted())
+    environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
+    worker.stop()
+    assert b"secret" not in environment
+
+
+def test_worker_goes_with_its_parent_though_it_hangs_in_native_code() -> None:
+    """A parent that is killed leaves no worker behind, whatever the worker is doing."""
+    program = (
+        "import threading, time\n"
+        "from tests.faults.workers import scripted\n"
+        "from ocrwatch.worker.process import WorkerProcess\n"
+        "w = WorkerProcess(scripted())\n"
+        "threading.Thread(target=lambda: w.call({'op': 'hang'}, deadline_s=600), daemon=True).start()\n"
+        "print(w.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    project = Path(__file__).resolve().parent.parent.parent
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=project) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_running(pid)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    limit = time.monotonic() + 5
+    while is_running(pid) and time.monotonic() < limit:
+        os.sched_yield()
+    assert not is_running(pid)

@@ -1,0 +1,31 @@
+"""The identity of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocrwatch.intake.entries import Entry, Identity
+
+identities = st.builds(Identity, size=st.integers(0, 2**63), mtime_ns=st.integers(-(2**63), 2**63), inode=st.integers(0, 2**64))
+
+
+@given(identities, st.binary(min_size=1, max_size=255))
+def test_entry_survives_json(identity: Identity, name: bytes) -> None:
+    """A name of any bytes and any identity come out of a frame as they went in."""
+    entry = Entry(os.fsdecode(name), identity)
+    assert Entry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+
+
+def test_identity_matches_only_the_same_version() -> None:
+    """Size, time and inode tell versions apart; an inode that is not known does not."""
+    identity = Identity(size=10, mtime_ns=5, inode=7)
+    assert identity.matches(Identity(size=10, mtime_ns=5, inode=7))
+    assert identity.matches(Identity(size=10, mtime_ns=5))
+    assert identity.without_inode().matches(Identity(size=10, mtime_ns=5, inode=8))
+    assert not identity.matches(Identity(size=10, mtime_ns=5, inode=8))
+    assert not identity.matches(Identity(size=11, mtime_ns=5, inode=7))
+    assert not identity.matches(Identity(size=10, mtime_ns=6, inode=7))

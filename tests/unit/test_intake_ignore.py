@@ -1,0 +1,57 @@
+"""Names that are never scans."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ocrwatch.intake.ignore import is_ours, why_directory_ignored, why_ignored
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("scan.pdf.part", "scan.pdf.filepart", "scan.pdf.crdownload", "scan.tmp", "scan.pdf~", "scan.pd~", ".~lock.scan.pdf#"),
+        *(".syncthing.scan.pdf.tmp", "~syncthing~scan.pdf.tmp", "~$scan.pdf", ".goutputstream-X1Y2Z3", ".nfs0000000000a1b2c3"),
+        *("Thumbs.db", ".DS_Store", "._scan.pdf", "desktop.ini", ".hidden.pdf", "@eaDir/scan.pdf", "a/.@__thumb/scan.pdf"),
+        *("$RECYCLE.BIN/scan.pdf", "#recycle/a.pdf", "System Volume Information/x.pdf", ".stversions/scan.pdf", "~snapshot~"),
+        *("scan.pdf.txt", "scan.pdf.json", "scan.txt", ".ocrwatch-1-2-3-4-5.tmp", ".ocrwatch-moving-1/scan.pdf"),
+        *("noending", "letter.docx", "config.yaml", "archive.zip", "pdf", "scan."),
+    ],
+)
+def test_name_is_ignored_with_a_reason(name: str) -> None:
+    """AUTO#16, PL#485, NG#1509, ST#2208, DS#2993: temporary, foreign, junk and our own names are left alone, and said so."""
+    assert why_ignored(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("scan.pdf", "SCAN.PDF", "a/b/scan.TIFF", "scan.jpeg", "-x.pdf", "a\nb.pdf", "scan.part.pdf", "a~b.pdf", "x.j2k"),
+        *(os.fsdecode(b"scan\xe4.pdf"), "Ü.jp2", "recycle.pdf", "thumbs.pdf", "a b/c d.png"),
+    ],
+)
+def test_name_of_a_scan_is_taken(name: str) -> None:
+    """NGX#3338, Umi-OCR#1008: any bytes that end as a scan does are a scan."""
+    assert why_ignored(name) is None
+
+
+def test_pattern_of_the_configuration_is_named() -> None:
+    """A pattern is matched against path and name, prunes directories, and is told."""
+    assert "'done/*'" in str(why_ignored("done/a.pdf", ["done/*"]))
+    assert "'draft-*'" in str(why_ignored("a/draft-1.pdf", ["draft-*"]))
+    assert why_directory_ignored("a/old", ["old/"])
+    assert why_ignored("a/old/b/c.pdf", ["old"])
+    assert why_directory_ignored("a/new", ["old"]) is None
+
+
+def test_why_ignored_tells_of_the_name_that_an_upload_gets_later() -> None:
+    """The answer of `why` says what happens next."""
+    assert "final name" in str(why_ignored("scan.pdf.part"))
+
+
+def test_is_ours_knows_what_ocrwatch_writes() -> None:
+    """Events of our own making are told by the name alone."""
+    assert all(is_ours(name) for name in ("a/scan.pdf.txt", "scan.json", ".ocrwatch-x.tmp", "a/.ocrwatch-moving-x/scan.pdf"))
+    assert not any(is_ours(name) for name in ("scan.pdf", "a/b", "a"))
