@@ -21,12 +21,12 @@ from ocrwatch.config import Configuration
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.correction.store import ModelFile
 from ocrwatch.daemon import Daemon
+from ocrwatch.doctor import examine
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
 from ocrwatch.journal.journal import Journal
 from ocrwatch.service import systemd, view
 from ocrwatch.service.control import NoDaemon, ask
-from ocrwatch.doctor import examine
-from ocrwatch.service.why import explain
+from ocrwatch.service.why import Surroundings, explain
 from ocrwatch.worker.process import WorkerProcess
 
 _config_option = click.option(
@@ -113,7 +113,7 @@ def ocr(file: Path, engine: str | None, languages: tuple[str, ...], config_path:
 @click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
 @click.option("--model", type=click.Path(path_type=Path), help="A .gguf file.")
 @_language_option
-@click.option("--mode", type=click.Choice([*Mode]), default=None, help="Who proposes changes.")
+@click.option("--mode", type=click.Choice([str(m) for m in Mode]), default=None, help="Who proposes changes.")
 @click.option("--profile", help="default, financial, medical, or one of the configuration.")
 @_config_option
 @_json_option
@@ -138,13 +138,7 @@ def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) 
 @_json_option
 def status(config_path: Path | None, as_json: bool) -> None:
     """Show inboxes, queue, workers and the model."""
-    settings = _settings(config_path)
-    try:
-        answer = ask(settings.socket_path, {"op": "status"})
-    except NoDaemon as error:
-        raise OcrwatchError(
-            f"no daemon runs on {settings.state_dir}", "start it: systemctl start ocrwatch, or ocrwatch run"
-        ) from error
+    answer = _ask(config_path, {"op": "status"})
     for line in [json.dumps(answer, indent=1)] if as_json else view.status_lines(answer):
         click.echo(line)
 
@@ -155,12 +149,11 @@ def status(config_path: Path | None, as_json: bool) -> None:
 @_json_option
 def why(file: Path, config_path: Path | None, as_json: bool) -> None:
     """Say what has become of a file, and what comes next."""
-    settings = _settings(config_path)
     path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
     try:
-        answer = ask(settings.socket_path, {"op": "why", "path": path})
+        answer = ask(_socket(config_path), {"op": "why", "path": path})
     except NoDaemon:
-        answer = _why_from_journal(settings, path)
+        answer = _why_from_journal(config.load(config_path or config.default_path()), path)
     for line in [json.dumps(answer, indent=1)] if as_json else view.why_lines(answer):
         click.echo(line)
 
@@ -171,20 +164,12 @@ def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
     if inbox is None:
         raise UsageError(f"{path} lies in no inbox", f"the inboxes are {', '.join(str(i.path) for i in settings.inboxes)}")
     relative = str(Path(path).relative_to(inbox.path))
-    journal = Journal(settings.state_dir / "journal.db", wall_clock=time.time, read_only=True)  # noqa: TID251 - the command line hands it out
+    names = composition.sidecar_path(inbox)
+    around = Surroundings(inbox=inbox.name, patterns=inbox.ignore, text_path=lambda p: str(names(p)))
+    wall_clock = time.time  # noqa: TID251 - the command line hands it out
+    journal = Journal(settings.state_dir / "journal.db", wall_clock=wall_clock, read_only=True)
     try:
-        names = composition.sidecar_path(inbox)
-        return explain(
-            relative,
-            inbox=inbox.name,
-            journal=journal,
-            patterns=inbox.ignore,
-            waiting=(),
-            text_path=lambda p: str(names(p)),
-            problem="",
-            monotonic_s=time.monotonic(),
-            wall_s=time.time(),  # noqa: TID251 - the command line hands it out
-        )
+        return explain(relative, around, journal=journal, monotonic_s=time.monotonic(), wall_s=wall_clock())
     finally:
         journal.close()
 
@@ -235,9 +220,8 @@ def pull(config_path: Path | None) -> None:
     """Fetch the configured model; the only command that goes online."""
     reply = _fetcher(config_path, "fetch", progress=_pull_progress)
     file = ModelFile.from_json(reply)
-    click.echo(
-        f"{file.path}\n  sha256 {file.sha256}\n  licence {file.licence or 'not named by its card'}: read it before you use the model"
-    )
+    licence = file.licence or "not named by its card"
+    click.echo(f"{file.path}\n  sha256 {file.sha256}\n  licence {licence}: read it before you use the model")
 
 
 def _pull_progress(details: dict[str, Any]) -> None:
@@ -287,15 +271,15 @@ def _fetcher(
 
 
 def _ask(config_path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
-    settings = _settings(config_path)
+    socket = _socket(config_path)
     try:
-        return ask(settings.socket_path, request)
+        return ask(socket, request)
     except NoDaemon as error:
-        raise OcrwatchError(f"no daemon runs on {settings.state_dir}", "start it: systemctl start ocrwatch") from error
+        raise OcrwatchError(f"no daemon listens at {socket}", "start it: systemctl start ocrwatch, or ocrwatch run") from error
 
 
-def _settings(config_path: Path | None) -> Configuration:
-    return config.load(config_path or config.default_path())
+def _socket(config_path: Path | None) -> Path:
+    return config.socket_of(config_path or config.default_path())
 
 
 def _optional(config_path: Path | None) -> Configuration | None:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch import yamlmap
+from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
 from ocrwatch.ocr.engine import EngineName, PdfText
 from ocrwatch.ocr.languages import canonical
@@ -239,6 +239,21 @@ def load(path: Path) -> Configuration:
     return parse(text, source=str(path))
 
 
+def socket_of(path: Path) -> Path:
+    """Where the daemon listens, though the rest of the file may be wrong: the one that runs took an earlier version of it.
+
+    Raises UsageError when there is no file or it is no YAML at all.
+    """
+    try:
+        return load(path).socket_path
+    except ConfigError:
+        data = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+        if not isinstance(data, dict):
+            raise
+        state_dir = data.get("state_dir", Configuration.model_fields["state_dir"].default)
+        return Path(str(data.get("control_socket") or Path(str(state_dir)) / "control.sock"))
+
+
 def parse(text: str, *, source: str) -> Configuration:
     """The settings in YAML text; `source` names it in problems. Raises ConfigError with every problem at once."""
     try:
@@ -247,7 +262,7 @@ def parse(text: str, *, source: str) -> Configuration:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError([f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}"]) from error
+        raise UsageError(f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
         raise ConfigError([f"{source}: must hold keys and values; `inboxes` is the one that it needs"])
     lines = dict(yamlmap.lines(tree))
@@ -340,7 +355,7 @@ def _known_keys(location: yamlmap.Path) -> list[str]:
     for part in location[:-1]:
         if isinstance(part, int) or part not in model.model_fields:
             continue
-        found = [c for c in _model_classes(model.model_fields[part].annotation)]
+        found = list(_model_classes(model.model_fields[part].annotation))
         model = found[0] if found else model
     return list(model.model_fields)
 

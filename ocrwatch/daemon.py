@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,7 @@ from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
+from ocrwatch.output.archivist import Archivist
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.service import systemd
 from ocrwatch.service.answers import Answers, WatchedInbox
@@ -62,7 +65,7 @@ class Daemon:
 
         Raises OcrwatchError when it cannot start.
         """
-        with self._held_state_dir(), contextlib.ExitStack() as parts, _signal_pipe(self._signals) as wakeup:
+        with self._held_state_dir(), self._held_inboxes(), contextlib.ExitStack() as parts, _signal_pipe(self._signals) as wakeup:
             self._build(parts)
             self._start_inboxes()
             log.info("watching %s", ", ".join(str(inbox.path) for inbox in self._settings.inboxes))
@@ -89,6 +92,10 @@ class Daemon:
         self._arrivals = Arrivals(self._on_hint, dropped=is_ours)
         self._watched = {inbox.name: self._watched_inbox(inbox) for inbox in settings.inboxes}
         treatments = {inbox.name: self._treatment(inbox, engines.of_inbox[inbox.name]) for inbox in settings.inboxes}
+        self._archivists = {
+            name: Archivist(self._journal, each, clock=self._clock, wall_clock=time.time)  # noqa: TID251 - handed out here
+            for name, each in treatments.items()
+        }
         shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock)
         self._dispatcher = Dispatcher(
             Pipeline(shared),
@@ -181,6 +188,18 @@ class Daemon:
                 ) from error
             yield
 
+    @contextlib.contextmanager
+    def _held_inboxes(self) -> Iterator[None]:
+        """An abstract socket a path: unlike a lock on the folder, it neither touches a mount nor keeps it mounted."""
+        with contextlib.ExitStack() as held:
+            for inbox in self._settings.inboxes:
+                claim = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                try:
+                    claim.bind(b"\0ocrwatch-inbox-" + hashlib.sha256(os.fsencode(inbox.path)).digest())
+                except OSError as error:
+                    raise UsageError(f"another ocrwatch watches {inbox.path}", "stop it first; one inbox, one daemon") from error
+            yield
+
     # -- running -------------------------------------------------------------------------------------------------
 
     def _start_inboxes(self) -> None:
@@ -197,13 +216,14 @@ class Daemon:
             try:
                 rest_s = inbox.step()
                 self._dispatcher.feed(inbox.rules.name)
+                self._archivists[inbox.rules.name].step()
             except OcrwatchError as error:
                 log.error("inbox %s: %s", inbox.rules.name, error)
                 rest_s = _RENEW_S
             except Exception:  # the loop of an inbox must outlive whatever one look brings
                 log.exception("inbox %s: unforeseen trouble, looked at again in %d s", inbox.rules.name, _RENEW_S)
                 rest_s = _RENEW_S
-            inbox.wake.wait(timeout=rest_s)
+            inbox.wake.wait(timeout=min(rest_s, _RENEW_S))
             inbox.wake.clear()
 
     def _serve(self, wakeup: int) -> None:

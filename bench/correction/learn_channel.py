@@ -43,48 +43,48 @@ FONT_NAMES = (
 )
 LINE_CHARACTERS = 68
 OWN_TEXTS = {
-    "eng": """Dear Mrs Holloway, thank you for your letter of last week. We are sorry to hear that the delivery arrived
-    late and that two of
-the boxes were damaged. A replacement has been sent this morning and should reach you before Friday. Please keep the old
-boxes until our driver has collected them. If anything else is missing, call our office between nine and five o'clock.
-The patient was seen in the clinic for a check after surgery. The wound is dry and healing well, there is no fever and no
-sign of infection. Blood pressure is normal. She was told to continue the tablets twice daily with food and to return in six
-weeks, or earlier if the pain gets worse. Please find our invoice for the repair of the heating system below. The amount is
-due within thirty days without deduction. Goods remain our property until full payment has been received. Kindly quote the
-customer number with every transfer. The quarterly meeting of the board took place in the large hall. The chairman opened the
-session and welcomed all members. The minutes of the previous meeting were approved without changes. The treasurer presented
-the budget and explained why travel expenses had risen. Whoever finds this notebook is kindly asked to return it to the
-library. It contains measurements of rainfall, wind and temperature that took many months to collect and can't be replaced.
-The weather was rough in the mountains, and we often had to wait for hours until the fog cleared. This agreement begins when
-both parties have signed it and may be ended by either of them with three months' notice. The tenant shall keep the rooms
-clean, report any damage quickly, and ask the owner before making changes. Quiet hours are to be respected by everyone in the
-house.""",
+    "eng": """Dear Mrs Holloway, thank you for your letter of last week. We are sorry to hear that the delivery arrived late
+    and that two of the boxes were damaged. A replacement has been sent this morning and should reach you before
+    Friday. Please keep the old boxes until our driver has collected them. If anything else is missing, call our
+    office between nine and five o'clock. The patient was seen in the clinic for a check after surgery. The wound is
+    dry and healing well, there is no fever and no sign of infection. Blood pressure is normal. She was told to
+    continue the tablets twice daily with food and to return in six weeks, or earlier if the pain gets worse. Please
+    find our invoice for the repair of the heating system below. The amount is due within thirty days without
+    deduction. Goods remain our property until full payment has been received. Kindly quote the customer number with
+    every transfer. The quarterly meeting of the board took place in the large hall. The chairman opened the session
+    and welcomed all members. The minutes of the previous meeting were approved without changes. The treasurer
+    presented the budget and explained why travel expenses had risen. Whoever finds this notebook is kindly asked to
+    return it to the library. It contains measurements of rainfall, wind and temperature that took many months to
+    collect and can't be replaced. The weather was rough in the mountains, and we often had to wait for hours until
+    the fog cleared. This agreement begins when both parties have signed it and may be ended by either of them with
+    three months' notice. The tenant shall keep the rooms clean, report any damage quickly, and ask the owner before
+    making changes. Quiet hours are to be respected by everyone in the house.""",
     "deu": """Sehr geehrte Frau Köhler, vielen Dank für Ihr Schreiben aus der vergangenen Woche. Wir bedauern, daß die
-    Lieferung verspätet
-eingetroffen ist und zwei Kisten beschädigt waren. Der Ersatz wurde heute früh verschickt und müßte Sie vor Freitag
-erreichen. Bitte bewahren Sie die alten Schachteln auf, bis unser Fahrer sie abgeholt hat. Für Rückfragen erreichen Sie uns
-täglich im Büro in der Großen Straße. Der Patient wurde nach der Operation in der Sprechstunde gesehen. Die Wunde ist trocken
-und heilt gut, es besteht kein Fieber. Der Blutdruck ist unauffällig. Die Tabletten sollen zweimal täglich zum Essen
-eingenommen werden, eine Kontrolle erfolgt in sechs Wochen. Wir erlauben uns, Ihnen für die Reparatur der Heizungsanlage
-folgende Beträge in Rechnung zu stellen. Der Gesamtbetrag ist innerhalb von dreißig Tagen ohne Abzug zu zahlen. Die Ware
-bleibt bis zur vollständigen Bezahlung unser Eigentum. Bitte geben Sie bei jeder Überweisung die Kundennummer an. Die Sitzung
-des Vorstandes fand im großen Saal statt. Der Vorsitzende eröffnete die Versammlung und begrüßte alle Mitglieder. Das
-Protokoll wurde ohne Änderungen genehmigt. Der Schatzmeister erklärte, weshalb die Reisekosten gestiegen seien, und legte den
-Haushalt für das nächste Jahr vor. Das Wetter war rauh in den Bergen, und oft mußten wir stundenlang warten, bis sich der
-Nebel gelichtet hatte. Über Nacht fiel noch mehr Schnee.""",
-    "fra": """Chère Madame, nous vous remercions de votre lettre de la semaine dernière. Nous regrettons que la
-    livraison soit arrivée en retard
-et que deux des caisses aient été endommagées. Le remplacement a été expédié ce matin et devrait vous parvenir avant
-vendredi. Veuillez garder les anciens cartons jusqu'à ce que notre chauffeur soit passé les prendre. Notre bureau est ouvert
-tous les jours, même pendant l'été. Le patient a été vu à la consultation après l'opération. La plaie est sèche et guérit
-bien, il n'y a ni fièvre ni signe d'infection. La tension est normale. Les comprimés doivent être pris deux fois par jour
-avec de la nourriture; un contrôle aura lieu dans six semaines. Veuillez trouver ci-dessous notre facture pour la réparation
-du système de chauffage. Le montant est dû dans un délai de trente jours. La marchandise reste notre propriété jusqu'au
-paiement complet. Merci d'indiquer le numéro de client à chaque virement. La réunion du conseil s'est tenue dans la grande
-salle. Le président a ouvert la séance et souhaité la bienvenue à tous les membres. Le procès-verbal a été approuvé sans
-modification. Le trésorier a présenté le budget et expliqué pourquoi les frais de déplacement avaient augmenté. Le temps
-était rude dans les montagnes, et nous dûmes souvent attendre des heures entières que le brouillard se lève. La nuit, il
-neigea encore.""",
+    Lieferung verspätet eingetroffen ist und zwei Kisten beschädigt waren. Der Ersatz wurde heute früh verschickt
+    und müßte Sie vor Freitag erreichen. Bitte bewahren Sie die alten Schachteln auf, bis unser Fahrer sie abgeholt
+    hat. Für Rückfragen erreichen Sie uns täglich im Büro in der Großen Straße. Der Patient wurde nach der Operation
+    in der Sprechstunde gesehen. Die Wunde ist trocken und heilt gut, es besteht kein Fieber. Der Blutdruck ist
+    unauffällig. Die Tabletten sollen zweimal täglich zum Essen eingenommen werden, eine Kontrolle erfolgt in sechs
+    Wochen. Wir erlauben uns, Ihnen für die Reparatur der Heizungsanlage folgende Beträge in Rechnung zu stellen.
+    Der Gesamtbetrag ist innerhalb von dreißig Tagen ohne Abzug zu zahlen. Die Ware bleibt bis zur vollständigen
+    Bezahlung unser Eigentum. Bitte geben Sie bei jeder Überweisung die Kundennummer an. Die Sitzung des Vorstandes
+    fand im großen Saal statt. Der Vorsitzende eröffnete die Versammlung und begrüßte alle Mitglieder. Das Protokoll
+    wurde ohne Änderungen genehmigt. Der Schatzmeister erklärte, weshalb die Reisekosten gestiegen seien, und legte
+    den Haushalt für das nächste Jahr vor. Das Wetter war rauh in den Bergen, und oft mußten wir stundenlang warten,
+    bis sich der Nebel gelichtet hatte. Über Nacht fiel noch mehr Schnee.""",
+    "fra": """Chère Madame, nous vous remercions de votre lettre de la semaine dernière. Nous regrettons que la livraison soit
+    arrivée en retard et que deux des caisses aient été endommagées. Le remplacement a été expédié ce matin et
+    devrait vous parvenir avant vendredi. Veuillez garder les anciens cartons jusqu'à ce que notre chauffeur soit
+    passé les prendre. Notre bureau est ouvert tous les jours, même pendant l'été. Le patient a été vu à la
+    consultation après l'opération. La plaie est sèche et guérit bien, il n'y a ni fièvre ni signe d'infection. La
+    tension est normale. Les comprimés doivent être pris deux fois par jour avec de la nourriture; un contrôle aura
+    lieu dans six semaines. Veuillez trouver ci-dessous notre facture pour la réparation du système de chauffage. Le
+    montant est dû dans un délai de trente jours. La marchandise reste notre propriété jusqu'au paiement complet.
+    Merci d'indiquer le numéro de client à chaque virement. La réunion du conseil s'est tenue dans la grande salle.
+    Le président a ouvert la séance et souhaité la bienvenue à tous les membres. Le procès-verbal a été approuvé
+    sans modification. Le trésorier a présenté le budget et expliqué pourquoi les frais de déplacement avaient
+    augmenté. Le temps était rude dans les montagnes, et nous dûmes souvent attendre des heures entières que le
+    brouillard se lève. La nuit, il neigea encore.""",
 }
 WORD_LISTS = {"eng": "en", "deu": "de", "fra": "fr"}
 

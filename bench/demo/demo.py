@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from rapidfuzz.distance import Levenshtein
 from bench.demo.marks import Marks, marked_lines
 from bench.demo.scans import Scan, write_scans
 from ocrwatch.correction.edits import Edit
+from ocrwatch.journal.states import JobState
 from ocrwatch.output.document import PAGE_SEPARATOR, raw_pages
 
 COMMAND = Path(sys.executable).with_name("ocrwatch")
 IDLE_UNLOAD_S = 5
 START_S = 60.0
 READ_S = 300.0
+ASK_S = 5.0
 STOP_S = 30.0
 _LOG_LINES = 40
 EXAMPLE = "Invoic # 12345\nTotal: $1O0.00\nDate: 2023-07-15\n"
@@ -69,7 +71,7 @@ def _show(folder: Path, marks: Marks) -> None:
         print("$ ocrwatch run --config config.yaml     # holds:")
         print(_indented(config.read_text().replace(str(folder), "/tmp/demo").replace(str(model.parent), "/models")))
         print(marks.heading("2. Three scans arrive; the text of each stands beside it"))
-        _drop_and_read(scans, inbox, marks)
+        _drop_and_read(scans, inbox, config, marks)
         print(marks.heading("3. The model, while it was needed"))
         pid = _show_loaded(config)
         print(marks.heading(f"4. {IDLE_UNLOAD_S} seconds without work later"))
@@ -133,19 +135,30 @@ def _wait(done: Callable[[], bool], *, limit_s: float, what: str, alive: subproc
         time.sleep(0.1)
 
 
-def _drop_and_read(scans: Sequence[Scan], inbox: Path, marks: Marks) -> None:
+def _drop_and_read(scans: Sequence[Scan], inbox: Path, config: Path, marks: Marks) -> None:
     dropped: dict[Path, float] = {}
     for scan in scans:
         shutil.copyfile(scan.path, inbox / scan.path.name)
         dropped[inbox / scan.path.name] = time.monotonic()
     waiting = {inbox / scan.path.name: scan for scan in scans}
-    limit = time.monotonic() + READ_S
+    now = started = asked = time.monotonic()
     while waiting:
         for path in [path for path in waiting if _final(path) is not None]:
             _show_result(path, waiting.pop(path), time.monotonic() - dropped[path], marks)
-        if time.monotonic() > limit:
-            raise DemoFailed(f"no final text of {', '.join(path.name for path in waiting)} after {READ_S:g} s")
         time.sleep(0.05)
+        now = time.monotonic()
+        if now - asked > ASK_S:
+            _check_none_failed(waiting, config)
+            asked = time.monotonic()
+        if now - started > READ_S:
+            raise DemoFailed(f"no final text of {', '.join(path.name for path in waiting)} after {READ_S:g} s")
+
+
+def _check_none_failed(paths: Iterable[Path], config: Path) -> None:
+    for path in paths:
+        answer = json.loads(_run("why", "--json", "--config", config, path))
+        if answer["state"] in (JobState.FAILED, JobState.POISON, JobState.PARTIAL):
+            raise DemoFailed(f"the daemon says:\n{_run('why', '--config', config, path)}")
 
 
 def _final(path: Path) -> tuple[bytes, bytes] | None:

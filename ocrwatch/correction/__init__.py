@@ -1,1 +1,1 @@
-"""From a page's raw text to guarded, listed edits: channel, candidates, guard and corrector are pure; model and worker are not."""
+"""From a page's raw text to guarded, listed edits: the judging is pure; the model and its word lists live in a worker."""

@@ -48,10 +48,11 @@ class Writer(Protocol):
 class Weights:
     """The numbers of the formula, in nats; `bench/correction/run.py` measures what they do.
 
-    alpha: how far the model's gain is believed. margin: asked of every edit. known: more, for a word that is in the lists
-    but rare. capitalized, capitals: more, for a word that may be a name, written so. sure: more, where the engine was sure
-    of the word. clean: how far a page with few suspicious words raises the margin. rewrite: more, for what the model wrote.
-    digit: more, for a letter in the place of a digit.
+    alpha: how far the model's gain is believed. margin: asked of every edit. known: more, for a word that is in the lists but rare.
+    capitalized, capitals: more, for a word that may be a name, written so. sure: more, where the engine was sure of it.
+    clean: how far a page with few suspicious words raises the margin. rewrite: more, for what the model wrote. digit: more,
+    for a letter in the place of a digit. rare_zipf: words of the lists up to this frequency may be misreadings too, which the
+    lists' own sources had.
     """
 
     alpha: float = 0.6
@@ -63,13 +64,11 @@ class Weights:
     clean: float = 1.0
     rewrite: float = 1.0
     digit: float = 1.0
+    rare_zipf: float = 3.0
 
 
 SHORTEST = 3
 """Letters of the shortest word that is corrected."""
-
-RARE_ZIPF = 3.0
-"""A word of the lists that is rarer may be a misreading that the lists' own sources had."""
 
 _SURE_CONFIDENCE = 0.95
 _UNSURE_CONFIDENCE = 0.5
@@ -227,7 +226,7 @@ class _Page:
         frequency = self._frequency(piece.text)
         word = self._word_at(piece.start)
         unsure = word is not None and word.confidence is not None and word.confidence < _UNSURE_CONFIDENCE
-        if frequency >= RARE_ZIPF and not (unsure and word and word.alternatives):
+        if frequency > self._weights.rare_zipf and not (unsure and word and word.alternatives):
             return None
         if piece.joined:  # half a word says nothing by itself
             return None

@@ -17,6 +17,9 @@ DIGIT_TO_LETTERS = {"0": "o", "1": "li", "2": "z", "3": "se", "4": "a", "5": "s"
 _SIGNS = frozenset("%‰‱#№℗§¶°ºª¤†‡*^~_=<>&@")
 """What gives a token a meaning that letters alone do not have; currency signs and mathematical signs come by category."""
 
+_STROKES = "|¬"
+"""Mathematical signs by category that in a scan are strokes of letters or hyphens."""
+
 _OUTER = "()[]{}<>\"'“”„‘’«»,;:!?"
 _CURRENCY = "[" + "".join(re.escape(chr(c)) for c in range(0x20, 0x2100) if unicodedata.category(chr(c)) == "Sc") + "]"
 _SIGN = "[-+−–]?"
@@ -37,7 +40,7 @@ def is_numeric(character: str) -> bool:
 
 def is_sign(character: str) -> bool:
     """True for currency signs, mathematical signs, and others that make a token more than a word."""
-    return character in _SIGNS or unicodedata.category(character) in ("Sc", "Sm")
+    return character in _SIGNS or (unicodedata.category(character) in ("Sc", "Sm") and character not in _STROKES)
 
 
 def is_number(token: str) -> bool:

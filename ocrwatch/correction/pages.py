@@ -78,7 +78,7 @@ class PageCorrections:
         ready_s = self._clock()
         while self._asked:
             self._collect()
-            number, asked = next(iter(self._asked.items()), (0, None))
+            asked = next(iter(self._asked.values()), None)
             if asked is None:
                 break
             patience_s = self._model.patience_s(self._plan.wait_s, since=ready_s)

@@ -112,11 +112,8 @@ def _mount_of_descriptor(descriptor: int) -> Mount:
     # The kernel's own answer for this very descriptor: right even when something is mounted over the path meanwhile.
     details = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii", errors="replace")
     numbers = [int(line.split()[1]) for line in details.splitlines() if line.startswith("mnt_id:")]
-    mounts = read_mounts()
-    for mount in mounts:
-        if mount.mount_id in numbers:
-            return mount
-    return mount_of(os.readlink(f"/proc/self/fd/{descriptor}"), mounts)
+    found = read_mounts(only=numbers[0]) if numbers else ()
+    return found[0] if found else mount_of(os.readlink(f"/proc/self/fd/{descriptor}"), read_mounts())
 
 
 @contextlib.contextmanager
@@ -132,7 +129,7 @@ def directory(root_fd: int, path: str) -> Iterator[int]:
 @contextlib.contextmanager
 def parent(root_fd: int, path: str) -> Iterator[tuple[int, str]]:
     """A descriptor of the directory that holds `path`, and its last component."""
-    _components(path)
+    components(path)
     where, _, name = path.rpartition("/")
     with directory(root_fd, where) as descriptor:
         yield descriptor, name
@@ -156,15 +153,8 @@ def lstat(root_fd: int, path: str) -> os.stat_result:
         return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
 
 
-def make_directories(root_fd: int, path: str) -> None:
-    """Make the directory `path` and those above it, as far as they are missing."""
-    names = _components(path) if path else []
-    for depth in range(len(names)):
-        with directory(root_fd, "/".join(names[:depth])) as descriptor, contextlib.suppress(FileExistsError):
-            os.mkdir(names[depth], dir_fd=descriptor)
-
-
-def _components(path: str) -> list[str]:
+def components(path: str) -> list[str]:
+    """The names on the way. Raises ValueError for a path that might not lead beneath its root."""
     names = path.split("/")
     if any(name in ("", ".", "..") for name in names):
         raise ValueError(f"not a path beneath a root: {path!r}")
@@ -172,7 +162,7 @@ def _components(path: str) -> list[str]:
 
 
 def _open(root_fd: int, path: str, flags: int) -> int:
-    names = _components(path)
+    names = components(path)
     try:
         return syscalls.open_beneath(root_fd, path, flags)
     except OSError as error:

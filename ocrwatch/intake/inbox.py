@@ -82,7 +82,11 @@ class _Tally:
 
 
 class Inbox:
-    """One inbox. interval_s: seconds between two full listings, asked anew each time. on_jobs: called when new jobs are in the journal. on_line: one line for the log, at a change of state."""
+    """One inbox.
+
+    interval_s: seconds between two full listings, asked anew each time. on_jobs: called when new jobs are in the journal.
+    on_line: gets a line for the log at a change of state.
+    """
 
     def __init__(
         self,

@@ -54,9 +54,12 @@ def keeps_inodes(fs_type: str) -> bool:
     return fs_type in _KEEP_INODES
 
 
-def read_mounts(table: Path = Path("/proc/self/mountinfo")) -> tuple[Mount, ...]:
-    """The mounts that this process sees, in the order in which they were made."""
-    return parse(os.fsdecode(table.read_bytes()))
+def read_mounts(*, only: int | None = None) -> tuple[Mount, ...]:
+    """The mounts that this process sees, in the order in which they were made; or the one with this number."""
+    text = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    if only is not None:
+        text = next((line for line in text.split("\n") if line.startswith(f"{only} ")), "")
+    return parse(text)
 
 
 def parse(text: str) -> tuple[Mount, ...]:
@@ -101,6 +104,17 @@ def mount_of(path: str, mounts: Sequence[Mount]) -> Mount:
     while children := [m for m in below if m.parent_id == here.mount_id != m.mount_id]:
         here = min(children, key=lambda m: len(m.mount_point))
     return here
+
+
+def may_hang(path: str, mounts: Sequence[Mount], *, recursive: bool) -> bool:
+    """Whether work on `path`, and on what lies below it when recursive, can meet a mount that does not answer.
+
+    A share mounted below a local inbox (paperless-ngx#13146) is walked with it.
+    """
+    resolved = resolve(os.path.abspath(path), mounts)
+    if is_network(mount_of(resolved, mounts).fs_type):
+        return True
+    return recursive and any(is_network(m.fs_type) and _contains(resolved, m.mount_point) for m in mounts)
 
 
 def _contains(directory: str, path: str) -> bool:

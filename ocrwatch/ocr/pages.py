@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-from PIL.Image import Image
+from typing import TYPE_CHECKING, Protocol
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DEFAULT_DPI = 300
 DEFAULT_MAX_PIXELS = 40_000_000
@@ -59,11 +60,12 @@ class Rendered:
 
 @dataclass(frozen=True)
 class TextLayer:
-    """The text that a PDF page brings along, in our form, and the size of the page in points."""
+    """The text that a PDF page brings along, in our form, and the size of the page in points. reader: name and version."""
 
     text: str
     width_pt: float
     height_pt: float
+    reader: tuple[str, str]
 
 
 class Document(Protocol):

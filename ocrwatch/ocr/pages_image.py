@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, OversizedPage
 from ocrwatch.ocr.engine import PdfText
 from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
 
-# A list of our own: Pillow knows formats that start other programs.
-_FORMATS = ("TIFF", "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "JPEG2000")
+# A list of our own: Pillow knows formats that start other programs. It loads only the plugins of common ones by itself.
+_FORMATS = (
+    "JPEG", "PNG", "BMP", "GIF", TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format, Jpeg2KImagePlugin.Jpeg2KImageFile.format,
+)  # fmt: skip
 # What Pillow raises on files that break its readers; it documents OSError and SyntaxError, broken files bring the others.
 _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
@@ -43,7 +46,11 @@ class ImageDocument:
         self._name = path.name
         with self._translated("cannot be opened"):
             self._image = Image.open(path, formats=_FORMATS)
-            self._frames = _page_frames(self._image)
+            try:
+                self._frames = _page_frames(self._image)
+            except BaseException:
+                self._image.close()
+                raise
         self.pages = len(self._frames)
         if not self.pages:
             raise EmptyDocument(f"{self._name} has no page")

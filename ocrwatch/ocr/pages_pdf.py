@@ -15,7 +15,7 @@ from ocrwatch.ocr.engine import PdfText
 from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
 from ocrwatch.ocr.text import tidy
 
-VERSION = str(pypdfium2.PDFIUM_INFO)
+_READER = ("pdfium", str(pypdfium2.PDFIUM_INFO))
 
 _POINTS_PER_INCH = 72
 _LOW_DPI = 150
@@ -77,7 +77,7 @@ class PdfDocument:
             text_page.close()
             if not text.strip() or (mode is PdfText.AUTO and not _is_born_digital(loaded, text, width_pt * height_pt)):
                 return None
-        return TextLayer(text, width_pt, height_pt)
+        return TextLayer(text, width_pt, height_pt, _READER)
 
     def close(self) -> None:
         """See `Document.close`."""

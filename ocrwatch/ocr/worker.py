@@ -12,10 +12,10 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ocrwatch.errors import MissingPart, OversizedPage, UsageError
 from ocrwatch.ocr.engine import Engine, EngineName, PageResult, PageSource, PdfText
+from ocrwatch.ocr.pages import DEFAULT_DPI, DEFAULT_MAX_PIXELS, Bounds, Document, TextLayer, open_document
 from ocrwatch.ocr.tessdata import find_tessdata
 from ocrwatch.worker.child import Handler, Message, progress, serve
 
@@ -88,8 +88,6 @@ class _Worker:
             raise OversizedPage(f"there is no memory for page {request['page']}", "scan it at a lower resolution") from error
 
     def _recognize(self, request: Message) -> PageResult:
-        from ocrwatch.ocr.pages import DEFAULT_DPI, DEFAULT_MAX_PIXELS, Bounds
-
         document, page = self._opened.document(Path(request["path"])), int(request["page"])
         if not 1 <= page <= document.pages:
             raise UsageError(f"there is no page {page}, the document has {document.pages}")
@@ -127,13 +125,12 @@ class _Worker:
         )
 
 
-def _from_layer(layer: Any, bounds: Any, *, render_s: float) -> PageResult:
-    from ocrwatch.ocr.pages_pdf import VERSION
-
+def _from_layer(layer: TextLayer, bounds: Bounds, *, render_s: float) -> PageResult:
+    name, version = layer.reader
     return PageResult(
         text=layer.text,
-        engine="pdfium",
-        engine_version=VERSION,
+        engine=name,
+        engine_version=version,
         source=PageSource.TEXT_LAYER,
         width_px=round(layer.width_pt * bounds.dpi / 72),
         height_px=round(layer.height_pt * bounds.dpi / 72),
@@ -146,18 +143,15 @@ class _Opened:
     """The document that was asked for last, opened anew when its file is another or it has served many pages."""
 
     def __init__(self) -> None:
-        self._document: Any = None
+        self._document: Document | None = None
         self._identity: tuple[object, ...] = ()
         self._served = 0
 
-    def document(self, path: Path) -> Any:
+    def document(self, path: Path) -> Document:
         """The open document of this path. Raises what `open_document` raises."""
-        from ocrwatch.ocr.pages import detect, open_document
-
         identity = _identity(path)
         if self._document is None or identity != self._identity or self._served >= _REOPEN_AFTER_PAGES:
             self.close()
-            detect(path)
             self._document, self._identity = open_document(path), identity
         self._served += 1
         return self._document

@@ -32,7 +32,7 @@ def archive(root: Root, path: str, *, expected: Identity, sha256: str, destinati
     """
     where, _, target = destination.rpartition("/")
     with beneath.opened(root) as root_fd, beneath.opened(destination_root) as destination_fd, files.translated(destination):
-        beneath.make_directories(destination_fd, where)
+        files.make_directories_like(destination_fd, where, _likeness(root_fd, path))
         with beneath.directory(destination_fd, where) as target_fd, _taken_aside(root_fd, path) as (private_fd, name):
             _verify(private_fd, name, path, expected=expected, sha256=sha256)
             try:
@@ -45,10 +45,22 @@ def archive(root: Root, path: str, *, expected: Identity, sha256: str, destinati
     return f"{where}/{moved}" if where else moved
 
 
+def _likeness(root_fd: int, path: str) -> Likeness:
+    try:
+        status = beneath.lstat(root_fd, path)
+    except OSError as error:
+        raise source_error(error, path) from error
+    return Likeness(mode=status.st_mode, gid=status.st_gid)
+
+
 def recover(root: Root, directory: str) -> list[str]:
     """Put back the scans that a crash left in a private directory here; returns their paths."""
     back = []
-    with beneath.opened(root) as root_fd, files.translated(directory), beneath.directory(root_fd, directory) as directory_fd:
+    with beneath.opened(root) as root_fd, files.translated(directory), contextlib.ExitStack() as stack:
+        try:
+            directory_fd = stack.enter_context(beneath.directory(root_fd, directory))
+        except FileNotFoundError:
+            return []
         for private in sorted(os.listdir(directory_fd)):
             mark = private.removeprefix(_PRIVATE_PREFIX)
             if private == mark or not files.is_orphan(mark):
@@ -68,7 +80,6 @@ def _taken_aside(root_fd: int, path: str) -> Iterator[tuple[int, str]]:
     with contextlib.ExitStack() as stack:
         try:
             directory_fd, name = stack.enter_context(beneath.parent(root_fd, path))
-            beneath.lstat(directory_fd, name)
         except OSError as error:
             raise source_error(error, path) from error
         private = f"{_PRIVATE_PREFIX}{files.maker()}"

@@ -64,13 +64,13 @@ def write_durably(
     wanted = hashlib.sha256(data).hexdigest()
     with beneath.opened(root) as root_fd, translated(path):
         if make_directories:
-            beneath.make_directories(root_fd, path.rpartition("/")[0])
+            make_directories_like(root_fd, path.rpartition("/")[0], like)
         with beneath.parent(root_fd, path) as (directory_fd, name):
             standing = _standing(directory_fd, path, ours={wanted, *replaces})
             notes: list[str] = []
             if standing != wanted:
                 with _temporary(directory_fd, data, like, notes) as temporary:
-                    _place(temporary, name, path, directory_fd=directory_fd, replacing=standing is not None)
+                    _place(temporary, name, directory_fd=directory_fd, wanted=wanted, replacing=standing is not None)
             sync_directory(directory_fd, notes)
     return Written(sha256=wanted, notes=tuple(notes))
 
@@ -94,7 +94,11 @@ def remove(root: Root, path: str, *, sha256: str) -> bool:
 def sweep(root: Root, directory: str) -> list[str]:
     """Remove temporary files of processes of this machine that are no more; returns their names."""
     swept = []
-    with beneath.opened(root) as root_fd, translated(directory), beneath.directory(root_fd, directory) as directory_fd:
+    with beneath.opened(root) as root_fd, translated(directory), contextlib.ExitStack() as stack:
+        try:
+            directory_fd = stack.enter_context(beneath.directory(root_fd, directory))
+        except FileNotFoundError:
+            return []
         for name in sorted(os.listdir(directory_fd)):
             mark = name.removeprefix(OWN_PREFIX).removesuffix(_TEMPORARY_SUFFIX)
             if name == f"{OWN_PREFIX}{mark}{_TEMPORARY_SUFFIX}" and is_orphan(mark):
@@ -102,6 +106,22 @@ def sweep(root: Root, directory: str) -> list[str]:
                     os.unlink(name, dir_fd=directory_fd)
                     swept.append(name)
     return swept
+
+
+def make_directories_like(root_fd: int, path: str, like: Likeness | None) -> None:
+    """Make the directory `path` and those above it, as far as they are missing; who may read the scan may enter them."""
+    names = beneath.components(path) if path else []
+    for depth, name in enumerate(names):
+        with beneath.directory(root_fd, "/".join(names[:depth])) as above_fd:
+            try:
+                os.mkdir(name, dir_fd=above_fd)
+            except FileExistsError:
+                continue
+            if like is not None:
+                with beneath.directory(above_fd, name) as made_fd, contextlib.suppress(OSError):
+                    readable = like.mode & 0o444
+                    os.fchmod(made_fd, 0o700 | readable | readable >> 2)
+                    os.fchown(made_fd, -1, like.gid)
 
 
 @contextlib.contextmanager
@@ -168,7 +188,7 @@ def _temporary(directory_fd: int, data: bytes, like: Likeness | None, notes: lis
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=directory_fd)
         # After a failed fsync the kernel may have dropped the pages and call them clean: only a new file is honest.
-        notes.append(f"fsync failed at attempt {attempt}; the file was discarded and written anew")
+        notes.append(f"the disk reported an error at attempt {attempt}; the file was discarded and written anew")
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -211,11 +231,15 @@ def make_like(descriptor: int, like: Likeness, notes: list[str]) -> None:
         notes.append(f"the mode could not be set: {what(error)}")
 
 
-def _place(temporary: str, name: str, path: str, *, directory_fd: int, replacing: bool) -> None:
+def _place(temporary: str, name: str, *, directory_fd: int, wanted: str, replacing: bool) -> None:
     try:
         place(temporary, name, directory_fd=directory_fd, replacing=replacing)
     except FileExistsError as error:
-        raise ForeignFile(f"{path!r} was written by somebody else just now", "move it away and run `ocrwatch retry`") from error
+        # NFS may repeat a call that had been done: the file that is said to stand there is then the very one.
+        if _hash_of(directory_fd, name) != wanted:
+            raise ForeignFile(
+                f"{name!r} was written by somebody else just now", "move it away and run `ocrwatch retry`"
+            ) from error
 
 
 def place(temporary: str, name: str, *, directory_fd: int, replacing: bool = False, target_fd: int | None = None) -> None:

@@ -19,7 +19,7 @@ from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import RETRYABLE, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.service.control import Answer, Caller
-from ocrwatch.service.why import explain
+from ocrwatch.service.why import Surroundings, explain
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.share import Share
 
@@ -130,17 +130,14 @@ class Answers:
         if not _may_know(path, caller, touch=not watched.inbox.rules.closely):
             raise UsageError(f"you may not see {path}", "ask as a user who may")
         status = watched.inbox.status()
-        return explain(
-            relative,
+        around = Surroundings(
             inbox=name,
-            journal=self.journal,
             patterns=watched.inbox.rules.patterns,
-            waiting=status.waiting,
             text_path=lambda p: str(treatment.text_path(p)),
+            waiting=status.waiting,
             problem=status.problem,
-            monotonic_s=self.clock(),
-            wall_s=self.wall_clock(),
         )
+        return explain(relative, around, journal=self.journal, monotonic_s=self.clock(), wall_s=self.wall_clock())
 
     def _place(self, path: str) -> tuple[str, str]:
         for name, watched in self.watched.items():

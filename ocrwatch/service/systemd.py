@@ -11,7 +11,7 @@ from typing import Any
 
 with contextlib.suppress(ImportError):  # the service must also run where systemd is not
     from systemd import daemon as _daemon
-    from systemd import journal as _journal
+    from systemd import journal as _journal  # type: ignore[attr-defined] # the checkout's folder systemd/ hides the package
 
 _FIELDS = {"event", "inbox", "file", "job", "state", "reason", "detail", "pages", "seconds"}
 

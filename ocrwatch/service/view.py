@@ -23,14 +23,15 @@ def status_lines(status: Values) -> Iterator[str]:
     """The daemon at a glance."""
     yield f"ocrwatch {status['version']}, pid {status['pid']}, up {duration(status['up_s'])}, {status['rss_bytes'] / 1e6:.0f} MB"
     yield ""
-    yield f"{'INBOX':<16} {'STATE':<9} {'LOOKS BY':<10} {'FILES':>7} {'SETTLING':>8} {'QUEUED':>7} {'DONE':>7} {'FAILED':>6}  PATH"
+    yield "INBOX            STATE     LOOKS BY     FILES SETTLING  QUEUED    DONE FAILED  PATH"
     for inbox in status["inboxes"]:
         yield from _inbox_lines(inbox)
     yield ""
     yield _model_line(status["model"])
     workers = status["workers"]
     held = sum(w["resident_bytes"] for w in workers) / 1e6
-    yield f"ocr      {len(workers)} workers, {held:.0f} MB, {status['pages_waiting']} pages waiting, {status['jobs_active']} files in work"
+    waiting, active = status["pages_waiting"], status["jobs_active"]
+    yield f"ocr      {len(workers)} workers, {held:.0f} MB, {waiting} pages waiting, {active} files in work"
     hour = status["last_hour"]
     yield "hour     " + (", ".join(f"{count} {state}" for state, count in sorted(hour.items())) or "nothing finished")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ocrwatch.intake.ignore import why_ignored
@@ -28,24 +28,25 @@ _MEANING = {
 }
 
 
-def explain(
-    path: str,
-    *,
-    inbox: str,
-    journal: Journal,
-    patterns: Sequence[str],
-    waiting: Sequence[Waiting],
-    text_path: Callable[[str], str],
-    problem: str,
-    monotonic_s: float,
-    wall_s: float,
-) -> dict[str, Any]:
-    """What is known of a file (`path` relative to its inbox), as a JSON object.
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of an inbox beside the journal.
 
-    waiting: the files that settle. problem: why the inbox is offline, '' when it is not.
+    waiting: the files that settle. problem: why the inbox is offline, '' when it is not. text_path: where a scan's text is.
     """
+
+    inbox: str
+    patterns: Sequence[str]
+    text_path: Callable[[str], str]
+    waiting: Sequence[Waiting] = ()
+    problem: str = ""
+
+
+def explain(path: str, around: Surroundings, *, journal: Journal, monotonic_s: float, wall_s: float) -> dict[str, Any]:
+    """What is known of a file (`path` relative to its inbox), as a JSON object."""
+    inbox, problem = around.inbox, around.problem
     job = journal.current(inbox, path)
-    wait = next((w for w in waiting if w.path == path), None)
+    wait = next((w for w in around.waiting if w.path == path), None)
     answer: dict[str, Any] = {"inbox": inbox, "path": path, "inbox_problem": problem}
     if wait is not None:
         answer |= {
@@ -55,14 +56,14 @@ def explain(
             "since_s": monotonic_s - wait.since_s,
         }
     elif job is None:
-        ignored = why_ignored(path, patterns)
+        ignored = why_ignored(path, around.patterns)
         answer |= {"state": "ignored" if ignored else "unknown", "reason": "", "meaning": ignored or "never seen"}
     else:
         answer |= {"state": job.state, "reason": job.reason, "meaning": _MEANING[job.state], "detail": job.detail}
     if job is not None:
         answer |= _history(job, journal, wall_s)
         if job.text_name is not None:
-            answer["text"] = text_path(path)
+            answer["text"] = around.text_path(path)
     return answer
 
 

@@ -78,7 +78,7 @@ def _reply(handler: Handler, request: Message) -> Message:
         return {"ok": handler(request)}
     except OcrwatchError as error:
         return {"error": error.to_wire()}
-    except Exception as error:  # a worker's request is a job of its own: the error is the answer
+    except Exception as error:  # noqa: BLE001 - a request is a job of its own: the error is the answer
         return {"error": {"kind": "WorkerRefused", "message": f"{type(error).__name__}: {error}"}}
 
 

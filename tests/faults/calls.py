@@ -56,7 +56,7 @@ def without_reflinks(patch: pytest.MonkeyPatch) -> None:
     failing(patch, "reflink", numbers.EOPNOTSUPP, module=syscalls)
 
 
-def after_call(patch: pytest.MonkeyPatch, call: str, act: Callable[[], None], *, nth: int = 1, module: Any = os) -> None:
+def after_call(patch: pytest.MonkeyPatch, call: str, act: Callable[[], object], *, nth: int = 1, module: Any = os) -> None:
     """Let something happen right after the nth use of a call: what another process does in mid work."""
     real, uses = getattr(module, call), []
 
@@ -70,7 +70,7 @@ def after_call(patch: pytest.MonkeyPatch, call: str, act: Callable[[], None], *,
     patch.setattr(module, call, instead)
 
 
-def before_call(patch: pytest.MonkeyPatch, call: str, act: Callable[[], None], *, nth: int = 1, module: Any = os) -> None:
+def before_call(patch: pytest.MonkeyPatch, call: str, act: Callable[[], object], *, nth: int = 1, module: Any = os) -> None:
     """Let something happen right before the nth use of a call."""
     real, uses = getattr(module, call), []
 

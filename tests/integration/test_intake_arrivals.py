@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.disks import mounted, unmount
 from watchdog.observers import inotify_c
 
 from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
+from tests.faults.disks import mounted, unmount
 
 _WAIT_S = 10.0
 
@@ -52,7 +54,9 @@ def arrivals(hints: Hints) -> Iterator[Arrivals]:
     subject.stop()
 
 
-def test_new_moved_and_deleted_files_are_hinted_and_our_own_reads_are_not(tmp_path: Path, arrivals: Arrivals, hints: Hints) -> None:
+def test_new_moved_and_deleted_files_are_hinted_and_our_own_reads_are_not(
+    tmp_path: Path, arrivals: Arrivals, hints: Hints
+) -> None:
     """WD: 50 reads made 100 events; here reading, and writing our outputs, makes none."""
     arrivals.watch(str(tmp_path), recursive=True)
     assert arrivals.trouble(str(tmp_path)) == ""
@@ -103,15 +107,37 @@ def test_lost_events_ask_for_a_full_scan_of_every_root(tmp_path: Path, arrivals:
         arrivals.watch(str(tmp_path / name), recursive=True)
     descriptor = arrivals._descriptor
     assert descriptor is not None
-    overflow = inotify_c.InotifyEvent(
-        inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b""
-    )
+    overflow = inotify_c.InotifyEvent(inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b"")
     descriptor.handle_event(overflow)
     hints.until(lambda hint: hint == Hint(str(tmp_path / "a"), "", is_directory=True))
     hints.until(lambda hint: hint == Hint(str(tmp_path / "b"), "", is_directory=True))
     assert arrivals.trouble(str(tmp_path / "a")) == ""
     (tmp_path / "a" / "x.pdf").touch()
     hints.until_path("x.pdf")
+
+
+def test_real_overflow_is_noticed_and_watching_goes_on(
+    tmp_path: Path, arrivals: Arrivals, hints: Hints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """9,000 files made while the process was stopped: about half are reported, and nobody is told; here everything is scanned."""
+    arrivals.watch(str(tmp_path), recursive=True)
+    descriptor = arrivals._descriptor
+    assert descriptor is not None
+    released, real = threading.Event(), descriptor.handle_event
+
+    def held(event: inotify_c.InotifyEvent) -> None:
+        released.wait(_WAIT_S)
+        real(event)
+
+    monkeypatch.setattr(descriptor, "handle_event", held)
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+    (tmp_path / "first.pdf").touch()
+    for number in range(limit // 2 + 4_000):
+        (tmp_path / f"{number}.pdf").touch()
+    released.set()
+    hints.until_path("")
+    (tmp_path / "late.pdf").touch()
+    hints.until_path("late.pdf")
 
 
 def test_watch_limit_is_told_with_the_setting_to_raise(
@@ -123,7 +149,7 @@ def test_watch_limit_is_told_with_the_setting_to_raise(
 
     def limited(descriptor: int, path: bytes, mask: int) -> int:
         if path.endswith((b"/deep", b"/late")):
-            inotify_c.ctypes.set_errno(errno.ENOSPC)
+            ctypes.set_errno(errno.ENOSPC)
             return -1
         return real(descriptor, path, mask)
 

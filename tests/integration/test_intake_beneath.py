@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
-from faults.calls import without_openat2
-from faults.disks import mounted, unmount
 
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake import beneath
 from ocrwatch.intake.beneath import Root, root_identity
+from tests.faults.calls import without_openat2
+from tests.faults.disks import mounted, unmount
+
+_REFUSED = (errno.ELOOP, errno.ENOTDIR, errno.EXDEV, errno.EINVAL, errno.ENOENT)
 
 
 @pytest.fixture(params=["openat2", "by hand"])
@@ -34,6 +37,14 @@ def read(inbox: Path, path: str) -> bytes:
         return file.read()
 
 
+def refusal(inbox: Path, path: str) -> int | None:
+    try:
+        read(inbox, path)
+    except OSError as error:
+        return error.errno
+    return None
+
+
 def test_file_beneath_the_root_is_read(inbox: Path) -> None:
     """A plain path leads to the file, without blocking and without a right to write."""
     assert read(inbox, "a/b/scan.pdf") == b"scan"
@@ -47,8 +58,7 @@ def test_symlink_on_the_way_is_refused(inbox: Path, target: str) -> None:
     (inbox / "a" / "loop").symlink_to("loop")
     (inbox / "a" / "link").symlink_to(target)
     for path in ("a/link/secret.pdf", "a/link/scan.pdf", "a/link/passwd", "a/link"):
-        with pytest.raises(OSError, match="."):
-            read(inbox, path)
+        assert refusal(inbox, path) in _REFUSED
 
 
 def test_symlink_as_the_file_is_refused(inbox: Path) -> None:
@@ -56,8 +66,7 @@ def test_symlink_as_the_file_is_refused(inbox: Path) -> None:
     (inbox / "link.pdf").symlink_to("a/b/scan.pdf")
     (inbox / "dangling.pdf").symlink_to("nowhere")
     for path in ("link.pdf", "dangling.pdf"):
-        with pytest.raises(OSError, match="."):
-            read(inbox, path)
+        assert refusal(inbox, path) in _REFUSED
 
 
 def test_fifo_socket_and_directory_are_refused_at_once(inbox: Path) -> None:
@@ -65,8 +74,7 @@ def test_fifo_socket_and_directory_are_refused_at_once(inbox: Path) -> None:
     os.mkfifo(inbox / "x.pdf")
     (inbox / "y.pdf").mkdir()
     for path in ("x.pdf", "y.pdf"):
-        with pytest.raises(OSError, match="."):
-            read(inbox, path)
+        assert refusal(inbox, path) in _REFUSED
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../outside/secret.pdf", "a/../../outside/secret.pdf", "a//b", "./a", "a/"])

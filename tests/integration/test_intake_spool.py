@@ -9,15 +9,15 @@ import stat
 from pathlib import Path
 
 import pytest
-from faults.calls import after_call, failing, without_reflinks
-from faults.disks import mounted
-from faults.writers import replace, rewrite_in_place
 
 from ocrwatch.errors import Infrastructure, OcrwatchError, ShareOffline, SourceChanged, SourceVanished, StateUnwritable
 from ocrwatch.intake import spool, syscalls
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.spool import Spooled
+from tests.faults.calls import after_call, failing, without_reflinks
+from tests.faults.disks import mounted
+from tests.faults.writers import replace, rewrite_in_place
 
 DATA = os.urandom(3_000_000)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrwatch.intake.mounts import events_trusted, is_network, keeps_inodes, mount_of, parse, read_mounts, resolve
+from ocrwatch.intake.mounts import events_trusted, is_network, keeps_inodes, may_hang, mount_of, parse, read_mounts, resolve
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -81,6 +81,24 @@ def test_resolve_follows_links_but_does_not_touch_a_network_mount(tmp_path: Path
     assert resolve(f"{real}/inbox/../inbox/deep/x", parse(root)) == "/nowhere/x"
     table = parse(root + f"2 1 0:9 / {real}/share rw - nfs4 nas:/x rw")
     assert resolve(f"{real}/inbox/deep/x", table) == f"{real}/share/deep/x"
+
+
+def test_share_below_a_local_inbox_may_hang(tmp_path: Path) -> None:
+    """NGX#13146: a network mount under a local inbox, and one behind a link, are walked where nobody waits."""
+    real = Path(os.path.realpath(tmp_path))
+    (real / "inbox").mkdir()
+    (real / "link").symlink_to(real / "share")
+    table = parse(
+        "1 0 254:0 / / rw - ext4 /dev/vda rw\n"
+        f"2 1 0:9 / {real}/share rw - nfs4 nas:/x rw\n"
+        f"3 1 0:10 / {real}/inbox/remote rw - fuse.sshfs host: rw\n"
+        f"4 1 0:11 / {real}/inbox/fast rw - tmpfs tmpfs rw"
+    )
+    assert may_hang(f"{real}/inbox", table, recursive=True)
+    assert not may_hang(f"{real}/inbox", table, recursive=False)
+    assert not may_hang(f"{real}/inbox/fast", table, recursive=True)
+    assert may_hang(f"{real}/link/sub", table, recursive=False)
+    assert may_hang(f"{real}/share", table, recursive=False)
 
 
 def test_resolve_raises_on_links_in_circles(tmp_path: Path) -> None:

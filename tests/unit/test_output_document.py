@@ -49,7 +49,9 @@ def test_undoing_the_edits_of_the_json_on_the_text_gives_the_raw_text(contents: 
 def test_text_is_pages_joined_by_form_feeds() -> None:
     """The text holds text only, of corrected pages, and never a notice."""
     edits = (Edit(4, "qu1ck", "quick", Reason.DIGIT_TO_LETTER, 3.0),)
-    document = replace(PLAIN, pages=(replace(PLAIN.pages[0], edits=edits), Page(raw="", status=PageStatus.FAILED), PLAIN.pages[1]))
+    document = replace(
+        PLAIN, pages=(replace(PLAIN.pages[0], edits=edits), Page(raw="", status=PageStatus.FAILED), PLAIN.pages[1])
+    )
     assert render(document).text == b"The quick fox\n\f\f$1O0.00\n"
 
 

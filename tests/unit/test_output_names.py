@@ -12,19 +12,29 @@ from ocrwatch.intake.ignore import SCAN_SUFFIXES, is_ours, why_ignored
 from ocrwatch.output.sidecar import Naming, names
 
 stems = st.text("ab.~-é\n\udce4", min_size=1, max_size=4) | st.text("aé\udce4", min_size=240, max_size=250)
-suffixes = st.sampled_from(sorted(SCAN_SUFFIXES) + ["PDF", "Tif"])
-scans = st.lists(st.builds(lambda parts, suffix: ".".join([*parts, suffix]), st.lists(stems | suffixes, min_size=1, max_size=2), suffixes))
+suffixes = st.sampled_from([*sorted(SCAN_SUFFIXES), "PDF", "Tif"])
+scans = st.lists(
+    st.builds(lambda parts, suffix: ".".join([*parts, suffix]), st.lists(stems | suffixes, min_size=1, max_size=2), suffixes)
+)
 
 
 def test_append_keeps_the_whole_name() -> None:
     """OMP watcher, sjain882: scans that differ in their suffix only have different sidecars."""
     for scan in ("scan.pdf", "scan.tif", "scan.PDF", "a/x.pdf", "b/x.pdf"):
-        assert (names(scan, naming=Naming.APPEND).text, names(scan, naming=Naming.APPEND).metadata) == (f"{scan}.txt", f"{scan}.json")
+        assert (names(scan, naming=Naming.APPEND).text, names(scan, naming=Naming.APPEND).metadata) == (
+            f"{scan}.txt",
+            f"{scan}.json",
+        )
 
 
 def test_replace_drops_the_suffix_where_that_is_unambiguous() -> None:
     """`scan.txt` belongs to `scan.pdf`; other scans keep their suffix."""
-    expected = {"scan.pdf": "scan.txt", "scan.tif": "scan.tif.txt", "scan.PDF": "scan.PDF.txt", "d/scan.tif.pdf": "d/scan.tif.pdf.txt"}
+    expected = {
+        "scan.pdf": "scan.txt",
+        "scan.tif": "scan.tif.txt",
+        "scan.PDF": "scan.PDF.txt",
+        "d/scan.tif.pdf": "d/scan.tif.pdf.txt",
+    }
     assert {scan: names(scan, naming=Naming.REPLACE).text for scan in expected} == expected
 
 

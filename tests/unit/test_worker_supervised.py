@@ -55,7 +55,10 @@ class Stage:
         self.start_error: OcrwatchError | None = None
         self.answer: Callable[[], dict[str, Any]] = lambda: {"fine": True}
         self.worker = Supervised(
-            lambda: WorkerSpec(module="none"), idle_s=idle_s, clock=self.clock, start=self._start  # type: ignore[arg-type] # a fake
+            lambda: WorkerSpec(module="none"),
+            idle_s=idle_s,
+            clock=self.clock,
+            start=self._start,  # type: ignore[arg-type] # a fake
         )
 
     def _start(self, spec: WorkerSpec, progress: Any) -> FakeProcess:

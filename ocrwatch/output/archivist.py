@@ -1,0 +1,61 @@
+"""When a scan goes to the archive: in its final state, unchanged for long enough. How it goes safely is `archive`'s matter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ocrwatch.errors import Infrastructure, SourceChanged, SourceVanished
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.records import Job
+from ocrwatch.journal.states import JobState
+from ocrwatch.treatment import ArchivePlan, Treatment
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 60.0
+_BATCH = 200
+
+
+class Archivist:
+    """Archives the finished scans of one inbox. wall_clock: the journal's; clock: monotonic seconds."""
+
+    def __init__(
+        self, journal: Journal, treatment: Treatment, *, clock: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
+        self._journal = journal
+        self._treatment = treatment
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._next_s = clock()
+
+    def step(self) -> None:
+        """Archive what is due, at most once a minute. A scan that cannot go now goes later."""
+        plan = self._treatment.archive
+        if plan is None or self._clock() < self._next_s:
+            return
+        self._next_s = self._clock() + min(_LOOK_S, plan.after_s)
+        before = self._wall_clock() - plan.after_s
+        for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, limit=_BATCH):
+            if job.changed <= before:
+                self._archive(job, plan)
+
+    def _archive(self, job: Job, plan: ArchivePlan) -> None:
+        assert job.sha256 is not None
+        try:
+            place = self._treatment.share.archive(
+                self._treatment.root(),
+                job.path,
+                expected=job.identity,
+                sha256=job.sha256,
+                destination_root=plan.root,
+                destination=job.path,
+            )
+        except SourceVanished:
+            self._journal.gone(job.inbox, job.path)
+        except SourceChanged:
+            log.info("%s changed and is not archived; its newer version is taken", job.path)
+        except Infrastructure as error:
+            log.warning("%s cannot be archived now: %s", job.path, error)
+        else:
+            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=f"{plan.root.path}/{place}")

@@ -1,0 +1,180 @@
+"""The pair on the disk: published as a whole, known again, never over a person's work."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocrwatch.correction.edits import Edit, Reason
+from ocrwatch.errors import ForeignFile, OutputUnwritable
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.entries import Identity
+from ocrwatch.output.document import Document, Page, PageStatus, Source, raw_pages
+from ocrwatch.output.files import Likeness
+from ocrwatch.output.sidecar import Naming, Published, SidecarState, examine, names, publish
+from tests.faults.calls import failing
+
+RAW = Document(
+    source=Source(path="scan.pdf", identity=Identity(1, 2, 3), sha256="ab" * 32),
+    pages=(Page(raw="The qu1ck fox\n", status=PageStatus.OK),),
+    engine="tesseract",
+    engine_version="5",
+    languages=("en",),
+    uncorrected_reason="the model is not there",
+)
+EDIT = Edit(4, "qu1ck", "quick", Reason.DIGIT_TO_LETTER, 2.0)
+CORRECTED = replace(RAW, pages=(replace(RAW.pages[0], edits=(EDIT,)),), uncorrected_reason="")
+NAMES = names("scan.pdf", naming=Naming.APPEND)
+
+
+def put(folder: Path, document: Document = RAW, **options: Any) -> Published:
+    return publish(Root(str(folder)), NAMES, document, **options)
+
+
+def state(folder: Path, known: tuple[str, ...] = ()) -> SidecarState:
+    return examine(Root(str(folder)), NAMES, known=known).state
+
+
+def test_published_pair_is_known_again_without_a_journal(tmp_path: Path) -> None:
+    """What was published verifies by itself, so that a lost journal does not mean everything is read again."""
+    assert state(tmp_path) is SidecarState.ABSENT
+    published = put(tmp_path, like=Likeness(0o640, os.getgid()))
+    found = examine(Root(str(tmp_path)), NAMES)
+    assert found.state is SidecarState.OURS
+    assert (found.text_sha256, found.metadata_sha256) == (published.text_sha256, published.metadata_sha256)
+    assert (found.source_sha256, found.complete, found.corrected) == ("ab" * 32, True, False)
+    text, metadata = (tmp_path / "scan.pdf.txt").read_bytes(), (tmp_path / "scan.pdf.json").read_bytes()
+    assert published.text_sha256 == hashlib.sha256(text).hexdigest() == json.loads(metadata)["text_sha256"]
+    assert published.metadata_sha256 == hashlib.sha256(metadata).hexdigest()
+    assert raw_pages(text, metadata) == ("The qu1ck fox\n",)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("scan.pdf.txt", "scan.pdf.json")} == {0o640}
+
+
+def test_corrected_text_supersedes_the_raw_one(tmp_path: Path) -> None:
+    """The raw text is published when the model is away, and replaced by the corrected one when it is back."""
+    put(tmp_path)
+    put(tmp_path, CORRECTED)
+    assert (tmp_path / "scan.pdf.txt").read_text() == "The quick fox\n"
+    assert examine(Root(str(tmp_path)), NAMES).corrected
+    assert sorted(os.listdir(tmp_path)) == ["scan.pdf.json", "scan.pdf.txt"]
+    put(tmp_path, CORRECTED)
+    assert state(tmp_path) is SidecarState.OURS
+
+
+@pytest.mark.parametrize("name", ["scan.pdf.txt", "scan.pdf.json"])
+def test_file_that_stood_there_before_is_foreign(tmp_path: Path, name: str) -> None:
+    """Nothing is written, not even the other file of the pair."""
+    (tmp_path / name).write_text('{"schema_version": 1}')
+    assert state(tmp_path) is SidecarState.FOREIGN
+    with pytest.raises(ForeignFile, match="was not written by ocrwatch"):
+        put(tmp_path)
+    assert (tmp_path / name).read_text() == '{"schema_version": 1}'
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["scan.pdf.txt", "scan.pdf.json"])
+def test_persons_edit_is_respected(tmp_path: Path, name: str) -> None:
+    """A text that somebody corrected by hand is never replaced, whatever the journal says of its earlier version."""
+    published = put(tmp_path)
+    path = tmp_path / name
+    path.write_text(path.read_text().replace("tesseract", "Tesseract").replace("qu1ck", "quick"))
+    edited = path.read_bytes()
+    known = (published.text_sha256, published.metadata_sha256)
+    assert state(tmp_path, known) is SidecarState.EDITED
+    with pytest.raises(ForeignFile, match="has been changed since"):
+        put(tmp_path, CORRECTED, known=known)
+    assert path.read_bytes() == edited
+
+
+def test_crash_between_json_and_text_counts_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is the commit: a JSON alone, or with the text that it was to supersede, may be replaced."""
+    put(tmp_path)
+    first_text = (tmp_path / "scan.pdf.txt").read_bytes()
+    put(tmp_path, CORRECTED)
+    (tmp_path / "scan.pdf.txt").write_bytes(first_text)
+    assert state(tmp_path) is SidecarState.BROKEN
+    (tmp_path / "scan.pdf.txt").unlink()
+    assert state(tmp_path) is SidecarState.BROKEN
+    put(tmp_path, replace(CORRECTED, pages=(replace(CORRECTED.pages[0], recognize_s=9.0),)))
+    assert state(tmp_path) is SidecarState.OURS
+
+
+def test_text_without_its_json_is_known_by_the_journal_only(tmp_path: Path) -> None:
+    """Somebody deleted the JSON: the text is ours if the journal has its hash."""
+    published = put(tmp_path)
+    (tmp_path / "scan.pdf.json").unlink()
+    assert state(tmp_path) is SidecarState.FOREIGN
+    assert state(tmp_path, (published.text_sha256,)) is SidecarState.BROKEN
+    put(tmp_path, known=(published.text_sha256,))
+    assert state(tmp_path) is SidecarState.OURS
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_failed_publication_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, nth: int) -> None:
+    """NGX#8329: whether the JSON or the text cannot be written, neither is there afterwards, and a retry works."""
+    failing(monkeypatch, "write", number, first=nth, times=1)
+    if number == errno.EIO:
+        failing(monkeypatch, "write", number, first=nth)
+    with pytest.raises(OutputUnwritable):
+        put(tmp_path)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+    put(tmp_path)
+    assert state(tmp_path) is SidecarState.OURS
+
+
+def test_failed_supersession_keeps_the_old_text_and_can_be_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader keeps the raw text until the corrected one is whole."""
+    put(tmp_path)
+    failing(monkeypatch, "write", errno.ENOSPC, first=2)
+    with pytest.raises(OutputUnwritable):
+        put(tmp_path, CORRECTED)
+    monkeypatch.undo()
+    assert (tmp_path / "scan.pdf.txt").read_text() == "The qu1ck fox\n"
+    put(tmp_path, CORRECTED)
+    assert state(tmp_path) is SidecarState.OURS
+    assert (tmp_path / "scan.pdf.txt").read_text() == "The quick fox\n"
+
+
+def test_pair_of_a_replaced_scan_is_superseded(tmp_path: Path) -> None:
+    """The name is used again a day later: the sidecar is then that of the new bytes."""
+    put(tmp_path, CORRECTED)
+    put(tmp_path, replace(RAW, source=replace(RAW.source, sha256="cd" * 32)))
+    assert examine(Root(str(tmp_path)), NAMES).source_sha256 == "cd" * 32
+
+
+def test_mirrored_output_keeps_scans_of_one_name_apart(tmp_path: Path) -> None:
+    """`a/x.pdf` and `b/x.pdf` have each its own text; long and odd names work."""
+    for path in ("a/x.pdf", "b/x.pdf", "a/x.tif", "a/" + "n" * 251 + ".pdf", "a/" + os.fsdecode(b"\xe4\n.pdf"), "a/-x.pdf"):
+        made = names(path, naming=Naming.APPEND)
+        document = replace(RAW, source=replace(RAW.source, path=path))
+        publish(Root(str(tmp_path)), made, document, make_directories=True)
+        assert examine(Root(str(tmp_path)), made).state is SidecarState.OURS
+    assert len(list(tmp_path.rglob("*.txt"))) == 6
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
+@pytest.mark.parametrize("name", ["scan.pdf.txt", "scan.pdf.json"])
+def test_planted_node_is_foreign_and_not_followed(tmp_path: Path, name: str, kind: str) -> None:
+    """Neither reading nor writing goes through what is no regular file."""
+    (tmp_path / "victim").write_bytes(b"precious")
+    path = tmp_path / name
+    plant: dict[str, Callable[[], object]] = {
+        "symlink": lambda: path.symlink_to("victim"),
+        "fifo": lambda: os.mkfifo(path),
+        "directory": path.mkdir,
+    }
+    plant[kind]()
+    assert state(tmp_path) is SidecarState.FOREIGN
+    with pytest.raises(ForeignFile):
+        put(tmp_path)
+    assert (tmp_path / "victim").read_bytes() == b"precious"

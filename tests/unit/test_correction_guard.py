@@ -1,0 +1,223 @@
+"""The product's promise: whatever is proposed, no number changes outside the two exceptions, and the layout stays."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ocrwatch.correction import figures
+from ocrwatch.correction.edits import Edit, Reason, apply, undo
+from ocrwatch.correction.guard import Guard
+
+EXCEPTIONS = (Reason.LETTER_TO_DIGIT, Reason.DIGIT_TO_LETTER)
+ALPHABET = "abelnotwsOlISBZTKäßçиа0123456789٣１²½三Ⅳ$€£¢₹%‰§#+-−–.,:;/'’|!() \n\t\f\r\u2028\u00a0\u202f"
+FRAGMENTS = st.sampled_from(
+    [
+        *"the tlie cat $1O0.00 1,000.50 12/05/2023 5% No. 5 - −5 12 345 kg 16 B qu1ck wa3 H2O IV XIV EUR € Mr not now ten zwei May".split(),
+        " ",
+        "  ",
+        "\n",
+        "\f",
+        "\n  ",
+        "12 345",
+        "5 l",
+        "１２３",
+        "x²",
+        "三",
+        "5 %",
+        "- 5",
+        "\u202f",
+    ]
+)
+TEXTS = st.one_of(
+    st.text(alphabet=ALPHABET, max_size=40),
+    st.lists(FRAGMENTS, max_size=14).map(" ".join),
+    st.lists(FRAGMENTS, max_size=14).map("".join),
+)
+
+
+@st.composite
+def pages_and_edits(draw: st.DrawFn) -> tuple[str, list[Edit]]:
+    raw = draw(TEXTS)
+    edits = []
+    for _ in range(draw(st.integers(0, 6))):
+        spans = [m.span() for m in re.finditer(r"\S+", raw)] + [m.span() for m in re.finditer(r"[^\W\d_]+", raw)]
+        if spans and draw(st.booleans()):
+            start, end = draw(st.sampled_from(spans))
+        else:
+            start = draw(st.integers(0, len(raw)))
+            end = draw(st.integers(start, min(len(raw), start + 8)))
+        before = raw[start:end]
+        letters = [i for i, c in enumerate(before) if c.isalpha()]
+        if letters and draw(st.booleans()):
+            at = draw(st.sampled_from(letters))
+            after = before[:at] + draw(st.sampled_from([*"aetnO05", "", "rn", " ", "а"])) + before[at + 1 :]
+        else:
+            after = draw(st.one_of(st.text(alphabet=ALPHABET, max_size=8), st.just(figures.letter_to_digit(before) or "")))
+        edits.append(Edit(start, before, after, draw(st.sampled_from(list(Reason))), draw(st.floats(-5, 5))))
+    return raw, edits
+
+
+def skeleton(text: str) -> list[tuple[str, str, str]]:
+    """Every token with a numeral or a currency sign, and the white space that touches it."""
+    parts = re.split(r"(\s+)", text)
+    return [
+        ("".join(parts[i - 1 : i]), part, "".join(parts[i + 1 : i + 2]))
+        for i, part in enumerate(parts)
+        if any(c.isnumeric() or c.isdigit() or unicodedata.category(c) in ("Sc", "Nd", "Nl", "No") or c in "%‰+−#" for c in part)
+    ]
+
+
+def layout(text: str) -> list[tuple[str, str]]:
+    """Indentation and line end of every line."""
+    lines = text.splitlines(keepends=True)
+    return [(line[: len(line) - len(line.lstrip())], line[len(line.rstrip()) :]) for line in lines]
+
+
+@settings(max_examples=600, deadline=None)
+@given(pages_and_edits())
+@example(("th¢ cat", [Edit(0, "th¢", "the", Reason.WORD, 9.0)]))
+@example(("12 345", [Edit(2, " ", "", Reason.REWRITE, 9.0)]))
+@example(("- 5", [Edit(0, "-", "a", Reason.WORD, 9.0)]))
+@example(("No 5", [Edit(0, "No", "Now", Reason.WORD, 9.0)]))
+@example(("cat 5", [Edit(0, "cat", "cat-", Reason.WORD, 9.0)]))
+def test_guard_changes_no_number_and_no_layout_whatever_is_proposed(case: tuple[str, list[Edit]]) -> None:
+    """Numbers, their signs and spaces, line and page breaks and indentation are the same; undoing gives the raw page."""
+    raw, proposed = case
+    kept, refused = Guard(raw, is_word=lambda _: True).admit(proposed)
+    assert len(kept) + len(refused) == len(proposed)
+    corrected = apply(raw, kept)
+    assert undo(corrected, kept).encode("utf-8") == raw.encode("utf-8")
+    assert layout(corrected) == layout(raw)
+    assert skeleton(apply(raw, [e for e in kept if e.reason not in EXCEPTIONS])) == skeleton(raw)
+    for edit in kept:
+        changed = [(a, b) for a, b in zip(edit.before, edit.after, strict=edit.reason in EXCEPTIONS) if a != b]
+        if edit.reason is Reason.LETTER_TO_DIGIT:
+            assert all(figures.LETTER_TO_DIGIT.get(a) == b for a, b in changed)
+        if edit.reason is Reason.DIGIT_TO_LETTER:
+            assert len(changed) == 1
+            assert changed[0][1] in figures.DIGIT_TO_LETTERS[changed[0][0]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(pages_and_edits())
+def test_guard_with_both_exceptions_off_changes_no_digit_at_all(case: tuple[str, list[Edit]]) -> None:
+    """Switched off means off: every number of the page is as read."""
+    raw, proposed = case
+    kept, _ = Guard(raw, is_word=lambda _: True, letter_to_digit=False, digit_to_letter=False).admit(proposed)
+    assert skeleton(apply(raw, kept)) == skeleton(raw)
+
+
+def objection(raw: str, before: str, after: str, reason: Reason = Reason.WORD, names: frozenset[str] = frozenset()) -> str | None:
+    return Guard(raw, is_word=lambda _: True, names=names).objection(Edit(raw.index(before), before, after, reason, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("raw", "before", "after"),
+    [
+        ("tlie cat", "tlie", "the"),
+        ("the c0w and tlie cat", "tlie", "the"),
+        ("l'inanlté du", "inanlté", "inanité"),
+        ("a well-knovvn man", "knovvn", "known"),
+        ("Invoic # 12345", "Invoic", "Invoice"),
+        ("Juiy 4", "Juiy", "July"),
+        ("the n came", "the n", "then"),
+        ("ofthe cat", "ofthe", "of the"),
+        ("w|th care", "w|th", "with"),
+    ],
+)
+def test_guard_lets_word_edits_pass(raw: str, before: str, after: str) -> None:
+    """What the product is for is not in the guard's way, also beside a number when the word is long enough to be no unit."""
+    assert objection(raw, before, after) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "before", "after"),
+    [
+        ("at 5 kq of", "kq", "kg"),
+        ("No 5 is", "No", "Na"),
+        ("5 %", "%", "a"),
+        ("costs th¢ man", "th¢", "the"),
+        ("pay 12 EUR now", "EUR", "BUR"),
+        ("pay BUR now", "BUR", "EUR"),
+        ("chapter XIV of", "XIV", "XIX"),
+        ("chapter XlV of", "XlV", "XIV"),
+        ("write to max@localhost.de now", "localhost", "localhosts"),
+        ("see www.exarnple.org now", "exarnple", "example"),
+        ("path/to/fi1e and fiie", "path", "paths"),
+        ("the iViveLabs firm", "iViveLabs", "iViewLabs"),
+        ("a Homoglyph", "Homoglyph", "Hоmoglyph"),
+        ("a word here", "word", "word\u200b"),
+        ("a word here", "word", "5word"),
+        ("a word here", "word", "w0rd"),
+        ("a word here", "word", "wor三d"),
+        ("a word here", "ord", "orb"),
+        ("two\nlines", "two\nlines", "two lines"),
+        ("two  columns", "two  columns", "two columns"),
+        ("  indented", " ", ""),
+        ("page\fpage", "page\fpage", "page page"),
+        ("short", "short", "another longer text"),
+    ],
+)
+def test_guard_refuses(raw: str, before: str, after: str) -> None:
+    """Units and signs beside numbers, currencies, Roman numerals, addresses, codes, other scripts, layout, long changes."""
+    assert objection(raw, before, after) is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Mr", "Ms"),
+        ("not", "now"),
+        ("now", "not"),
+        ("not", "note"),
+        ("nol", "not"),
+        ("mg", "ug"),
+        ("with", "without"),
+        ("June", "July"),
+        ("Jule", "July"),
+        ("zwei", "drei"),
+        ("zrei", "drei"),
+        ("zweiundzwanzig", "dreiundzwanzig"),
+        ("sixteen", "sixty"),
+        ("possibie", "impossible"),
+        ("asymptomatlc", "symptomatic"),
+        ("febrile", "afebrile"),
+        ("nillion", "million"),
+        ("dollar", "dollars"),
+    ],
+)
+def test_guard_never_swaps_small_words_that_carry_the_meaning(before: str, after: str) -> None:
+    """Titles, negations, units, months and number words stay; an unclear one is not made into one of them."""
+    assert objection(f"a {before} b", before, after) is not None
+
+
+def test_guard_leaves_names_alone() -> None:
+    """A name that was seen before is no misreading."""
+    assert objection("the MNKOI plant", "MNKOI", "MINKOI", names=frozenset(["MNKOI"])) == "is a name seen before"
+
+
+def test_guard_bounds_what_changes_in_a_line() -> None:
+    """Where many edits meet in one short line, the surest pass and the rest are refused."""
+    raw = "abcd efgh ijkl\n"
+    proposed = [
+        Edit(at, raw[at : at + 4], "zz" + raw[at + 2 : at + 4], Reason.WORD, score)
+        for at, score in ((0, 1.0), (5, 3.0), (10, 2.0))
+    ]
+    kept, refused = Guard(raw, is_word=lambda _: True).admit(proposed)
+    assert [e.score for e in kept] == [3.0, 2.0]
+    assert [r.why for r in refused] == ["changes too much of its line"]
+
+
+def test_guard_takes_the_surer_of_two_that_overlap() -> None:
+    """Overlapping edits cannot both be made."""
+    raw = "tlie cat"
+    kept, refused = Guard(raw, is_word=lambda _: True).admit(
+        [Edit(0, "tlie", "tile", Reason.WORD, 1.0), Edit(0, "tlie", "the", Reason.REWRITE, 2.0)]
+    )
+    assert [e.after for e in kept] == ["the"]
+    assert refused[0].why == "overlaps a surer edit"

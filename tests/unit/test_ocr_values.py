@@ -1,0 +1,52 @@
+"""Pages across the process boundary, and the parent's freedom from engines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocrwatch.ocr.engine import Alternative, PageResult, PageSource, Word
+
+_share = st.floats(0, 1)
+_box = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+_alternatives = st.lists(st.builds(Alternative, st.integers(0, 9), st.integers(0, 9), st.text(max_size=3), _share), max_size=3)
+_words = st.lists(
+    st.builds(Word, st.text(max_size=5), st.integers(0, 99), st.none() | _box, st.none() | _share, _alternatives.map(tuple)),
+    max_size=4,
+)
+
+
+def page(words: tuple[Word, ...] = ()) -> PageResult:
+    """A page with these words."""
+    return PageResult(
+        text="a\n", engine="tesseract", engine_version="5", source=PageSource.OCR, width_px=1, height_px=2, dpi=300.0, words=words
+    )
+
+
+@given(_words.map(tuple))
+def test_page_survives_json(words: tuple[Word, ...]) -> None:
+    """What a worker recognized is what the parent gets, and what a checkpoint gives back."""
+    result = page(words)
+    assert PageResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+@pytest.mark.parametrize("broken", [{}, {"words": [{}], "warnings": [], "source": "ocr"}, page().to_json() | {"source": "x"}])
+def test_nonsense_is_refused(broken: dict[str, object]) -> None:
+    """A checkpoint or an answer that is no page raises instead of becoming half a page."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        PageResult.from_json(broken)
+
+
+def test_parent_side_loads_no_engine() -> None:
+    """The modules that the parent uses import neither an engine nor an image library."""
+    code = (
+        "import sys, ocrwatch.ocr.engine, ocrwatch.ocr.languages, ocrwatch.ocr.tessdata, ocrwatch.ocr.pages, "
+        "ocrwatch.tools.openssl11; print([m for m in ('PIL', 'tesserocr', 'pypdfium2', 'aspose') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
