@@ -257,15 +257,17 @@ def socket_of(path: Path) -> Path:
 def parse(text: str, *, source: str) -> Configuration:
     """The settings in YAML text; `source` names it in problems. Raises ConfigError with every problem at once."""
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=yamlmap.Loader)
+        data = yaml.load(text, Loader=yamlmap.Loader)  # noqa: S506 - a SafeLoader
+        lines = dict(yamlmap.lines(tree))
+    except RecursionError as error:
+        raise UsageError(f"{source}: not YAML: it refers to itself, or is nested too deeply") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise UsageError(f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
         raise ConfigError([f"{source}: must hold keys and values; `inboxes` is the one that it needs"])
-    lines = dict(yamlmap.lines(tree))
     problems = [(lines[path], yamlmap.dotted(path), "the key is there twice") for path in yamlmap.duplicates(tree)]
     try:
         configuration = _with_names(Configuration.model_validate(data))
@@ -317,6 +319,9 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
         profile = inbox.correction.profile
         if profile is not None and profile not in known_profiles:
             yield (*here, "correction", "profile"), _no_profile(profile, known_profiles)
+        if any(_shares_output(inbox, other) for other in configuration.inboxes[:index]):
+            message = f"another inbox writes its text there ({_output_of(inbox)}); give each a folder of its own"
+            yield (*here, "output", "directory"), message
         dictionary = inbox.correction.dictionary
         if dictionary is not None and not dictionary.is_file():
             yield (*here, "correction", "dictionary"), f"{dictionary} is no file; it should hold one word a line"
@@ -324,6 +329,17 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
 
 def _no_profile(name: str, known: set[str] | frozenset[str]) -> str:
     return f"no profile {name!r}; there is {', '.join(sorted(known))}, and what you add under correction.profiles"
+
+
+def _output_of(inbox: InboxSettings) -> Path:
+    return inbox.output.directory or inbox.path
+
+
+def _shares_output(one: InboxSettings, other: InboxSettings) -> bool:
+    """Whether two inboxes may have one sidecar for two scans. Inboxes that overlap are told of as such."""
+    if one.output.directory is None and other.output.directory is None:
+        return False
+    return _is_within(_output_of(one), _output_of(other)) or _is_within(_output_of(other), _output_of(one))
 
 
 def _is_within(path: Path, folder: Path) -> bool:

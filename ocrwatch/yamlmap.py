@@ -1,12 +1,27 @@
-"""Where a value stands in a YAML file: the line of every dotted path, and keys that are there twice."""
+"""YAML as the configuration is written in it, and where a value stands: the line of every dotted path, keys that are there twice."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import yaml
 
 Path = tuple[str | int, ...]
+
+_BOOLEAN, _DATE = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which only `true` and `false` are booleans and nothing is a date: `off` is a mode and `no` a language."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML keeps them
+        first: [(tag, shape) for tag, shape in resolvers if tag not in (_BOOLEAN, _DATE)]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+Loader.add_implicit_resolver(_BOOLEAN, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
 def lines(node: yaml.Node | None, path: Path = ()) -> Iterator[tuple[Path, int]]:

@@ -35,7 +35,10 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from ocrwatch.intake.mounts import is_network, mount_of, read_mounts, resolve
 from ocrwatch.intake.troubles import what
+
+_Place = tuple[int, int]  # number of the mount, inode of the directory
 
 # No opens and no reads, or our own work would wake us; no writes, because the close that ends them is enough.
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -63,7 +66,7 @@ class Arrivals:
         self._on_hint = on_hint
         self._dropped = dropped
         self._lock = threading.Lock()
-        self._roots: set[str] = set()
+        self._roots: dict[str, _Place | None] = {}
         self._watches: dict[str, ObservedWatch] = {}
         self._troubles: dict[str, str] = {}
         self._descriptor: _Descriptor | None = None
@@ -73,7 +76,7 @@ class Arrivals:
         """Start to watch. Never raises for the file system's sake: `trouble` says what is wrong. Watching again renews it."""
         self.unwatch(root)
         with self._lock:
-            self._roots.add(root)
+            self._roots[root] = _place_of(root)
         try:
             observer = self._running_observer()
             watch = observer.schedule(_Handler(self._tell, root), root, recursive=recursive, event_filter=_EVENTS)
@@ -86,7 +89,7 @@ class Arrivals:
     def unwatch(self, root: str) -> None:
         """Stop to watch this root."""
         with self._lock:
-            self._roots.discard(root)
+            self._roots.pop(root, None)
             watch = self._watches.pop(root, None)
             self._troubles.pop(root, None)
         if watch is not None and self._observer is not None:
@@ -95,7 +98,7 @@ class Arrivals:
     def trouble(self, root: str) -> str:
         """Why the events of this root cannot be trusted, with what to do; empty when they can."""
         with self._lock:
-            noted, watch = self._troubles.get(root, ""), self._watches.get(root)
+            noted, watch, place = self._troubles.get(root, ""), self._watches.get(root), self._roots.get(root)
         if noted:
             return noted
         if watch is None or self._observer is None or self._descriptor is None:
@@ -103,6 +106,8 @@ class Arrivals:
         threads = [self._observer, self._descriptor, *(e for e in self._observer.emitters if e.watch == watch)]
         if len(threads) < 3 or not all(thread.is_alive() for thread in threads):
             return f"the watch on {root!r} has ended"
+        if place != _place_of(root):
+            return f"{root!r} is no longer the directory that is watched: it was replaced, or something was mounted there"
         return ""
 
     def stop(self) -> None:
@@ -157,6 +162,17 @@ class Arrivals:
             self._note(root, f"{root!r} was removed")
             return
         self._on_hint(Hint(root, relative, is_directory=is_directory))
+
+
+def _place_of(root: str) -> _Place | None:
+    """Where a root is, without touching a mount that may hang; None when nothing can be said."""
+    table = read_mounts()
+    try:
+        resolved = resolve(root, table)
+        mount = mount_of(resolved, table)
+        return mount.mount_id, 0 if is_network(mount.fs_type) else os.stat(resolved).st_ino
+    except (OSError, LookupError):
+        return None
 
 
 def _what(error: OSError) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 _STEPS_MAX = 100_000
+_GIF_STEPS_MAX = 400_000  # of at most 255 bytes each, in all images together
 _BACK_BYTES = 4 * 1024 * 1024  # phones append whole videos after a JPEG's end
 _BLOCK_BYTES = 64 * 1024
 _MARKER_BYTES = 1024  # a marker may be preceded by any number of fill bytes
@@ -86,14 +88,15 @@ def missing_of_bmp(file: BinaryIO, size: int) -> str:
 def missing_of_gif(file: BinaryIO, size: int) -> str:
     """What is missing of the GIF; empty when nothing is."""
     position = 13 + _gif_palette_bytes(_read(file, 10, 1))
-    for _ in range(_STEPS_MAX):
+    steps = iter(range(_GIF_STEPS_MAX))
+    for _ in steps:
         kind = _read(file, position, 1)
         if kind == bytes([_GIF_TRAILER]):
             return ""
         if kind == bytes([_GIF_EXTENSION]):
-            position = _after_gif_blocks(file, position + 2)
+            position = _after_gif_blocks(file, position + 2, steps)
         elif kind == bytes([_GIF_IMAGE]):
-            position = _after_gif_blocks(file, position + 11 + _gif_palette_bytes(_read(file, position + 9, 1)))
+            position = _after_gif_blocks(file, position + 11 + _gif_palette_bytes(_read(file, position + 9, 1)), steps)
         else:
             break
         if position > size:
@@ -105,8 +108,8 @@ def _gif_palette_bytes(flags: bytes) -> int:
     return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
-def _after_gif_blocks(file: BinaryIO, position: int) -> int:
-    for _ in range(_STEPS_MAX):
+def _after_gif_blocks(file: BinaryIO, position: int, steps: Iterator[int]) -> int:
+    for _ in steps:
         length = _read(file, position, 1)
         position += 1 + (length[0] if length else 0)
         if not length or length == b"\0":

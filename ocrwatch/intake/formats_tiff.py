@@ -9,6 +9,7 @@ from typing import BinaryIO
 _PAGES_MAX = 20_000
 _ENTRIES_MAX = 4_096
 _VALUES_MAX = 65_536
+_WORK_MAX = 1_000_000  # entries and values in all: a hostile file must not keep the inbox busy
 _SAMPLE_BYTES = 64
 _PLAIN_SAMPLE_BYTES = 8_192
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -22,6 +23,8 @@ _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_B
     325,
     513,
 )
+
+_PLACES = frozenset({_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES})
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,22 @@ def _missing_in_chain(file: BinaryIO, size: int) -> str:
     if offset == 0:
         return "the TIFF has no page yet"
     seen: set[int] = set()
+    work = 0
     # A chain that runs in circles is odd, but nothing is missing from it.
-    while offset and offset not in seen and len(seen) < _PAGES_MAX:
+    while offset and offset not in seen and len(seen) < _PAGES_MAX and work < _WORK_MAX:
         seen.add(offset)
         if offset >= size:
             return f"page {len(seen)} of the TIFF is not there yet"
-        values, offset = _read_directory(file, offset, layout)
+        values, entries, offset = _read_directory(file, offset, layout)
+        work += entries + sum(min(value.count, _VALUES_MAX) for tag, value in values.items() if tag in _PLACES)
         reason = _missing_of_page(file, size, values, layout)
         if reason:
             return f"page {len(seen)} of the TIFF {reason}"
     return ""
 
 
-def _read_directory(file: BinaryIO, offset: int, layout: _Layout) -> tuple[dict[int, _Value], int]:
-    """The values of one page by tag, and the offset of the next page."""
+def _read_directory(file: BinaryIO, offset: int, layout: _Layout) -> tuple[dict[int, _Value], int, int]:
+    """The values of one page by tag, the number of its entries, and the offset of the next page."""
     count_bytes, entry_bytes, inline_bytes = (8, 20, 8) if layout.big else (2, 12, 4)
     file.seek(offset)
     count = layout.unpack("Q" if layout.big else "H", file.read(count_bytes))
@@ -90,9 +95,9 @@ def _read_directory(file: BinaryIO, offset: int, layout: _Layout) -> tuple[dict[
         there = layout.unpack("Q" if layout.big else "I", entry[-inline_bytes:])
         values[tag] = _Value(type_, number, here if value.length <= inline_bytes else there)
     if count > _ENTRIES_MAX:
-        return values, 0
+        return values, _ENTRIES_MAX, 0
     following = layout.unpack("Q" if layout.big else "I", file.read(inline_bytes))
-    return values, following
+    return values, count, following
 
 
 def _missing_of_page(file: BinaryIO, size: int, values: dict[int, _Value], layout: _Layout) -> str:

@@ -65,7 +65,7 @@ class Tracker:
         self._heap: list[tuple[float, str]] = []
 
     def look(self, path: str, identity: Identity, now_s: float) -> Look:
-        """Tell of a look at `path`; say what follows from it."""
+        """Tell of a look at `path`; say what follows from it. A CHECK that nobody acts upon is given again when it is due."""
         file = self._files.get(path)
         if file is None or file.identity is None or not file.identity.matches(identity):
             self._start_over(path, identity, now_s)
@@ -76,10 +76,7 @@ class Tracker:
             return Look.WAIT
         at_rest = now_s >= file.unchanged_since_s + self._settle_s
         backing_off = file.reason in (WaitReason.TRUNCATED, WaitReason.UNREADABLE) and now_s < file.due_s
-        if not at_rest or backing_off:
-            return Look.WAIT
-        self._schedule(path, file, now_s + self._settle_s)
-        return Look.CHECK
+        return Look.WAIT if not at_rest or backing_off else Look.CHECK
 
     def checked(self, path: str, completeness: Completeness, now_s: float) -> bool:
         """Tell of a format check that `look` asked for. True: take it now. False: it waits, and is due again later."""

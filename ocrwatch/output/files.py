@@ -25,6 +25,7 @@ from ocrwatch.intake.troubles import is_vanished, output_error, what
 
 _TEMPORARY_SUFFIX = ".tmp"
 _BLOCK_BYTES = 1 << 20
+_OWN_MAX_BYTES = 1 << 30  # whoever plants a file of terabytes must not make us hash it
 _FSYNC_TRIES = 2
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY})
 # File systems without hard links say EPERM (FAT, many FUSE), or EMLINK when a file has too many.
@@ -157,13 +158,17 @@ def _hash_of(directory_fd: int, path: str) -> str | None:
 def open_standing(directory_fd: int, path: str) -> int | None:
     """A descriptor of what stands under the name; None when nothing does. Raises ForeignFile when it is no regular file."""
     try:
-        return beneath.open_file(directory_fd, path)
+        descriptor = beneath.open_file(directory_fd, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         if is_vanished(error):
             raise ForeignFile(f"{path!r} is not a regular file", "move it away and run `ocrwatch retry`") from error
         raise
+    if os.fstat(descriptor).st_size > _OWN_MAX_BYTES:
+        os.close(descriptor)
+        raise ForeignFile(f"{path!r} is too large for a file of ocrwatch", "move it away and run `ocrwatch retry`")
+    return descriptor
 
 
 def hash_of_descriptor(descriptor: int) -> str:

@@ -23,7 +23,7 @@ from ocrwatch.output.files import Likeness
 TEXT_SUFFIX, METADATA_SUFFIX = ".txt", ".json"
 _NAME_MAX_BYTES = 255
 _HASH_DIGITS = 16
-_METADATA_MAX_BYTES = 256 * 1024 * 1024
+_METADATA_MAX_BYTES = 64 * 1024 * 1024
 
 
 class Naming(StrEnum):

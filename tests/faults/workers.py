@@ -21,6 +21,20 @@ def scripted(*, start_s: float = 20.0, memory_bytes: int | None = None, **option
     )
 
 
+def scripted_ocr(*, memory_bytes: int | None = None, **options: Any) -> WorkerSpec:
+    """The specification of a recognition worker that does what its file says."""
+    return _spec("tests.faults.scripted_ocr", options, memory_bytes=memory_bytes)
+
+
+def scripted_model(*, start_s: float = 20.0, **options: Any) -> WorkerSpec:
+    """The specification of a correction worker without a model; it finds its file as well."""
+    return _spec("tests.faults.scripted_model", options, start_s=start_s)
+
+
+def _spec(module: str, options: dict[str, Any], **limits: Any) -> WorkerSpec:
+    return WorkerSpec(module=module, options=options, environment={"PYTHONPATH": str(_PROJECT)}, **limits)
+
+
 def is_running(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:

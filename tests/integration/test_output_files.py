@@ -102,6 +102,14 @@ def test_target_that_is_no_regular_file_is_foreign(place: Path, kind: str) -> No
     assert litter(place) == []
 
 
+def test_huge_file_in_the_place_is_foreign_at_once(tmp_path: Path) -> None:
+    """A planted file of a terabyte is not read to see whose it is."""
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ForeignFile, match="too large"):
+        write_durably(Root(str(tmp_path)), "a.txt", b"text")
+
+
 def test_directory_that_is_a_symlink_is_not_entered(place: Path) -> None:
     """Nor may a directory on the way redirect it."""
     (place / "inbox").mkdir()

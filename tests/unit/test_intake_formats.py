@@ -157,6 +157,27 @@ def test_large_file_is_not_read_as_a_whole(name: str) -> None:
     assert file.taken < 200_000
 
 
+def hostile_tiff() -> bytes:
+    """Twenty thousand pages, each with the same table of a hundred thousand strips."""
+    table_at, pages_count, strips = 8, 20_000, 100_000
+    table = struct.pack("<I", 1) * strips
+    data, at = bytearray(table), table_at + len(table)
+    for _ in range(pages_count):
+        entries = b"".join(struct.pack("<HHII", tag, 4, strips, table_at) for tag in (273, 279))
+        data += struct.pack("<H", 2) + entries + struct.pack("<I", at + 2 + 24 + 4)
+        at += 2 + 24 + 4
+    data[-4:] = bytes(4)
+    return b"II*\0" + struct.pack("<I", table_at + len(table)) + bytes(data)
+
+
+@pytest.mark.parametrize("data", [hostile_tiff(), b"GIF89a" + bytes(7) + b"\x21\xff" + b"\x01x" * 2_000_000], ids=["tiff", "gif"])
+def test_hostile_file_costs_bounded_work(data: bytes) -> None:
+    """A small file that asks for gigabytes of reading is answered all the same."""
+    file = Counted(data)
+    check(file, len(data))
+    assert file.taken < 20_000_000
+
+
 def test_every_real_scan_is_whole(shared_data: Path) -> None:
     """Valid scans, however unusual, never wait."""
     with (shared_data / "malformed" / "manifest.tsv").open(encoding="utf-8", newline="") as manifest:

@@ -134,6 +134,17 @@ def test_due_names_a_file_again_when_no_look_follows() -> None:
     assert subject.due(10.0) == ["a.pdf"]
 
 
+def test_looks_that_nobody_acts_upon_delay_nothing() -> None:
+    """Listings and hints look at a file as well: however often they do, it is due when it would have been."""
+    subject = tracker()
+    subject.look("a.pdf", identity(60), 0.0)
+    for tenth in range(1, 70):
+        subject.look("a.pdf", identity(60), tenth / 10)
+    assert subject.next_due_s() == 5.0
+    assert subject.due(7.0) == ["a.pdf"]
+    assert subject.look("a.pdf", identity(60), 7.0) is Look.CHECK
+
+
 def test_ten_thousand_files_that_grow_leave_one_heap_item_each() -> None:
     """A burst with many events a file costs memory for the files, not for the events."""
     subject = tracker()
