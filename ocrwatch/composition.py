@@ -31,6 +31,7 @@ from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
 
 _FETCH_STALL_S = 300.0
+_REMOTE_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
 _PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 
 EngineSpecs = Mapping[EngineName, Callable[[], WorkerSpec]]
@@ -214,14 +215,14 @@ def _words(path: Path) -> Iterator[str]:
     return (word for line in lines if (word := line.strip()) and not word.startswith("#"))
 
 
-def may_hang(path: Path, table: tuple[mounts.Mount, ...]) -> bool:
-    """Whether a path lies on a mount that can hang, by the kernel's table alone; the path is not touched."""
-    return mounts.is_network(mounts.mount_of(str(path), table).fs_type)
+def may_hang(path: Path, table: tuple[mounts.Mount, ...], *, recursive: bool) -> bool:
+    """Whether work on a tree can meet a mount that does not answer, by the kernel's table; no such mount is touched."""
+    return mounts.may_hang(str(path), table, recursive=recursive)
 
 
-def share_for(name: str, path: Path, table: tuple[mounts.Mount, ...], clock: Callable[[], float]) -> Share:
+def share_for(name: str, *, remote: bool, clock: Callable[[], float]) -> Share:
     """How to reach a tree: directly, or through a process of its own where its mount may hang."""
-    return Share(RemoteAccess(name, clock=clock) if may_hang(path, table) else LocalAccess())
+    return Share(RemoteAccess(name, clock=clock) if remote else LocalAccess())
 
 
 def inbox_rules(inbox: InboxSettings, *, closely: bool) -> InboxRules:
@@ -230,7 +231,7 @@ def inbox_rules(inbox: InboxSettings, *, closely: bool) -> InboxRules:
         name=inbox.name,
         path=str(inbox.path),
         recursive=inbox.recursive,
-        settle_s=inbox.settle,
+        settle_s=max(inbox.settle, _REMOTE_SETTLE_S) if closely else inbox.settle,
         incomplete_max_s=inbox.incomplete_max,
         patterns=inbox.ignore,
         closely=closely,

@@ -218,7 +218,14 @@ class Configuration(Settings):
     @property
     def socket_path(self) -> Path:
         """Where the daemon listens for `status` and its like."""
-        return self.control_socket or self.state_dir / "control.sock"
+        return self.control_socket or default_socket(self.state_dir)
+
+
+def default_socket(state_dir: Path) -> Path:
+    """Beside the service's runtime files, which its group may enter; without such a folder, in the state directory."""
+    runtime = Path("/run/ocrwatch")
+    is_service = state_dir == Configuration.model_fields["state_dir"].default and runtime.is_dir()
+    return (runtime if is_service else state_dir) / "control.sock"
 
 
 def default_path() -> Path:
@@ -250,8 +257,8 @@ def socket_of(path: Path) -> Path:
         data = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
         if not isinstance(data, dict):
             raise
-        state_dir = data.get("state_dir", Configuration.model_fields["state_dir"].default)
-        return Path(str(data.get("control_socket") or Path(str(state_dir)) / "control.sock"))
+        state_dir = Path(str(data.get("state_dir", Configuration.model_fields["state_dir"].default)))
+        return Path(str(data.get("control_socket") or default_socket(state_dir)))
 
 
 def parse(text: str, *, source: str) -> Configuration:
@@ -314,6 +321,8 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
                 yield (*here, "name"), f"another inbox has the name {inbox.name!r} too; give each a `name` of its own"
             if _is_within(inbox.path, other.path) or _is_within(other.path, inbox.path):
                 yield (*here, "path"), f"overlaps with the inbox {other.path}; a scan belongs to one inbox"
+            if inbox.output.directory is not None and inbox.output.directory == other.output.directory:
+                yield (*here, "output", "directory"), f"the inbox {other.name} writes there too; texts of one name would collide"
         if _is_within(configuration.state_dir, inbox.path):
             yield (*here, "path"), f"holds the state directory {configuration.state_dir}; keep them apart"
         profile = inbox.correction.profile

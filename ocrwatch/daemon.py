@@ -125,12 +125,12 @@ class Daemon:
         return ModelOwner(plan, clock=self._clock, on_back=lambda: self._dispatcher.feed_all())
 
     def _watched_inbox(self, settings: InboxSettings) -> WatchedInbox:
-        mount = mounts.mount_of(str(settings.path), self._table)
-        network = mounts.is_network(mount.fs_type)
-        events = settings.watch is Watch.AUTO and mounts.events_trusted(mount.fs_type)
-        share = composition.share_for(settings.name, settings.path, self._table, self._clock)
+        remote = composition.may_hang(settings.path, self._table, recursive=settings.recursive)
+        fs_type = mounts.mount_of(mounts.resolve(str(settings.path), self._table), self._table).fs_type
+        events = settings.watch is Watch.AUTO and mounts.events_trusted(fs_type) and not remote
+        share = composition.share_for(settings.name, remote=remote, clock=self._clock)
         inbox = Inbox(
-            composition.inbox_rules(settings, closely=network),
+            composition.inbox_rules(settings, closely=remote),
             share=share,
             journal=self._journal,
             clock=self._clock,
@@ -138,13 +138,16 @@ class Daemon:
             on_jobs=lambda: self._dispatcher.feed(settings.name),
             on_line=lambda line: log.warning("%s", line),
         )
-        why_polling = "" if events else f"{mount.fs_type}: no events" if settings.watch is Watch.AUTO else "as configured"
+        why_polling = (
+            "" if events else f"{fs_type}: no events of all changes" if settings.watch is Watch.AUTO else "as configured"
+        )
         return WatchedInbox(inbox, share, self._output_share(settings, share), why_polling, self._arrivals)
 
     def _output_share(self, settings: InboxSettings, share: Share) -> Share:
         if settings.output.directory is None:
             return share
-        return composition.share_for(f"{settings.name}-output", settings.output.directory, self._table, self._clock)
+        remote = composition.may_hang(settings.output.directory, self._table, recursive=False)
+        return composition.share_for(f"{settings.name}-output", remote=remote, clock=self._clock)
 
     def _treatment(self, settings: InboxSettings, engine: EngineName) -> Treatment:
         watched = self._watched[settings.name]
@@ -168,10 +171,9 @@ class Daemon:
     @contextlib.contextmanager
     def _held_state_dir(self) -> Iterator[None]:
         state = self._settings.state_dir
-        mount = mounts.mount_of(str(state), mounts.read_mounts())
-        if mounts.is_network(mount.fs_type):
+        if composition.may_hang(state, mounts.read_mounts(), recursive=False):
             raise UsageError(
-                f"state_dir {state} lies on a network mount ({mount.fs_type}), where a journal is not safe",
+                f"state_dir {state} lies on a network mount, where a journal is not safe",
                 "set `state_dir` to a folder on a local disk",
             )
         try:

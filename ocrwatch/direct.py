@@ -30,6 +30,7 @@ from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.ocr.pool import PageTask, RecognitionPool
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.treatment import Treatment
+from ocrwatch.worker.share import Share
 
 _STILL_AT_WORK = frozenset({JobState.QUEUED, JobState.SPOOLED})
 _MISSED = frozenset({JobState.FAILED, JobState.POISON, JobState.DEFERRED, JobState.VANISHED, JobState.SUPERSEDED})
@@ -151,8 +152,11 @@ def _owner(settings: Configuration, state: Path) -> ModelOwner:
 
 
 def _treatment(settings: Configuration, inbox: InboxSettings, engine: EngineName, table: tuple[mounts.Mount, ...]) -> Treatment:
-    share = composition.share_for(inbox.name, inbox.path, table, time.monotonic)
-    output = inbox.output.directory
+    def share_for(path: Path) -> Share:
+        remote = composition.may_hang(path, table, recursive=False)
+        return composition.share_for(inbox.name, remote=remote, clock=time.monotonic)
+
+    share = share_for(inbox.path)
     root = Root(str(inbox.path))
     return composition.treatment(
         settings,
@@ -160,7 +164,7 @@ def _treatment(settings: Configuration, inbox: InboxSettings, engine: EngineName
         engine=engine,
         root=lambda: root,
         share=share,
-        output_share=share if output is None else composition.share_for(f"{inbox.name}-output", output, table, time.monotonic),
+        output_share=share if inbox.output.directory is None else share_for(inbox.output.directory),
         closely=False,
     )
 

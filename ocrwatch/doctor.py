@@ -128,8 +128,8 @@ def _state_dir(settings: Configuration) -> Iterator[Finding]:
 
 
 def _inbox(inbox: InboxSettings, table: tuple[mounts.Mount, ...]) -> Iterator[Finding]:
-    mount = mounts.mount_of(str(inbox.path), table)
-    if mounts.is_network(mount.fs_type):
+    mount = mounts.mount_of(mounts.resolve(str(inbox.path), table), table)
+    if composition.may_hang(inbox.path, table, recursive=inbox.recursive):
         yield Finding(
             Verdict.NOTE,
             f"inbox {inbox.name} lies on {mount.fs_type}: it is listed every {inbox.poll:g} s, events are not trusted",

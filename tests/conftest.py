@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline for each example would fail on a busy machine; pytest-timeout bounds each test as a whole.
+settings.register_profile("ocrwatch", deadline=None)
+settings.load_profile("ocrwatch")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from ocrwatch.intake.beneath import Root, RootIdentity
 from ocrwatch.intake.entries import Entry, Identity, Kind
 from ocrwatch.intake.ignore import why_ignored
 from ocrwatch.intake.settle import Look, Tracker, Waiting
-from ocrwatch.intake.tree import DirectoryListing
+from ocrwatch.intake.tree import DirectoryListing, Seen
 from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.worker.share import Share
@@ -211,6 +211,7 @@ class Inbox:
 
     def _listed(self, listing: DirectoryListing) -> None:
         known = self._journal.known_in(self.rules.name, listing.directory)
+        listing = replace(listing, entries=tuple(replace(e, identity=self._lasting(e.identity)) for e in listing.entries))
         back = [e for e in listing.entries if self._is_back(e, known)]
         for entry in listing.entries:
             if entry.path not in known or not known[entry.path][0].matches(entry.identity):
@@ -254,7 +255,7 @@ class Inbox:
             self._next_folders_s = self._clock() + _SCAN_SHARE * (self._clock() - begin)
 
     def _look_once(self, path: str) -> None:
-        seen = self._share.look(self._root, path, closely=False)
+        seen = self._look(path, closely=False)
         if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
             self._tracker.gone(path)
             if seen is None and self._gone_counts:
@@ -266,6 +267,17 @@ class Inbox:
             self._tracker.look(path, seen.identity, self._clock())
         elif state is JobState.ORPHANED:
             self._journal.add(self.rules.name, [Entry(path, seen.identity)])
+
+    def _look(self, path: str, *, closely: bool) -> Seen | None:
+        seen = self._share.look(self._root, path, closely=closely)
+        if seen is None or seen.identity is None:
+            return seen
+        return replace(seen, identity=self._lasting(seen.identity))
+
+    def _lasting(self, identity: Identity) -> Identity:
+        """The identity as it will be found again: SMB, FUSE and FAT make inode numbers up, and the root says so."""
+        keeps_inodes = self._root.identity is not None and self._root.identity.inode != 0
+        return identity if keeps_inodes else identity.without_inode()
 
     def _look_at_due(self) -> None:
         settled: list[Entry] = []
@@ -280,7 +292,7 @@ class Inbox:
 
     def _settled(self, path: str) -> Entry | None:
         try:
-            seen = self._share.look(self._root, path, closely=self.rules.closely)
+            seen = self._look(path, closely=self.rules.closely)
             if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
                 self._tracker.gone(path)
                 return None

@@ -6,6 +6,7 @@ cannot be read back counts as absent. The folder goes when the job is published.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -98,7 +99,8 @@ class Checkpoints:
                 os.fsync(file.fileno())
             temporary.rename(folder / name)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that turned read-only refuses this as well
+                temporary.unlink()
             raise _unwritable(folder, error) from error
 
     def _load(self, job: int, name: str, read: Callable[[dict[str, Any]], Value | None]) -> Value | None:

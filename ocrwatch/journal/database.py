@@ -29,21 +29,29 @@ class Database:
             target = f"file:{_uri(path)}?mode={'ro' if read_only else 'rwc'}"
             self._db = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
             self._db.row_factory = sqlite3.Row
-            if not read_only:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                self._db.execute("PRAGMA foreign_keys = ON")
-                self._migrate()
+            try:
+                version = self._known_version()
+                if not read_only:
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._db.execute("PRAGMA foreign_keys = ON")
+                    self._migrate(version)
+            except BaseException:
+                self._db.close()
+                raise
 
     def close(self) -> None:
         """Close the file; nothing else may be called afterwards."""
         with self._lock:
             self._db.close()
 
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+    def _known_version(self) -> int:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(_MIGRATIONS):
             raise StateUnwritable(f"the journal {self._path} was written by a newer ocrwatch", "install that version again")
+        return version
+
+    def _migrate(self, version: int) -> None:
         for number, name in enumerate(_MIGRATIONS[version:], start=version + 1):
             script = resources.files("ocrwatch.journal").joinpath(name).read_text(encoding="utf-8")
             self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -147,9 +147,10 @@ class Journal(Database):
             return self._move(self.job(job_id), after, reason=reason, detail=detail, **fields)
 
     def defer(self, job_id: int, *, delay_s: float, reason: str, detail: str) -> Job:
-        """The surroundings are at fault: try again after `delay_s` seconds; the file is not blamed."""
+        """The surroundings are at fault: try again after `delay_s` seconds; neither the file nor a page of it is blamed."""
         with self._transaction():
             job = self.job(job_id)
+            self._db.execute("UPDATE page SET tries = deaths WHERE job = ?", (job_id,))
             return self._move(
                 job,
                 JobState.DEFERRED,
@@ -176,8 +177,8 @@ class Journal(Database):
         """A person asks for another try: budgets start anew; pages that are done stay done."""
         with self._transaction():
             self._db.execute(
-                "UPDATE page SET state = 'waiting', tries = 0, deaths = 0, reason = '', detail = ''"
-                " WHERE job = ? AND state IN ('waiting', 'failed')",
+                "UPDATE page SET state = iif(state = 'failed', 'waiting', state), tries = 0, deaths = 0, reason = '', detail = ''"
+                " WHERE job = ?",
                 (job_id,),
             )
             return self._move(self.job(job_id), JobState.QUEUED, deferrals=0, not_before=None)
@@ -254,7 +255,7 @@ class Journal(Database):
         old = self.current(inbox, entry.path)
         if old is not None and old.state not in (JobState.SUPERSEDED, JobState.VANISHED):
             if old.identity.matches(entry.identity):
-                return self._move(old, JobState.DONE) if old.state is JobState.ORPHANED else None
+                return self._back(old) if old.state is JobState.ORPHANED else None
             self._move(old, JobState.SUPERSEDED, reason="newer_version", detail="the file changed")
         now = self._wall_clock()
         cursor = self._db.execute(
@@ -272,6 +273,11 @@ class Journal(Database):
         )
         assert cursor.lastrowid is not None
         return self.job(cursor.lastrowid)
+
+    def _back(self, orphan: Job) -> Job:
+        """A scan that went and is there again is what it was: a partial text is not whole for having been away."""
+        was = self.events(orphan.id)[-2]
+        return self._move(orphan, was.after, reason=was.reason, detail=was.detail)
 
     def _move(self, job: Job, after: JobState, *, reason: str = "", detail: str = "", **fields: Any) -> Job:
         check(job.state, after)

@@ -46,7 +46,7 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
     JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
     JobState.FAILED: frozenset({JobState.QUEUED} | _GONE),
     JobState.POISON: frozenset({JobState.QUEUED} | _GONE),
-    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.DONE, JobState.SUPERSEDED}),
+    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.SUPERSEDED} | _RESULT),
     JobState.VANISHED: frozenset({JobState.QUEUED}),
     JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),
