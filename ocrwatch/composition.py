@@ -34,6 +34,9 @@ _FETCH_STALL_S = 300.0
 _REMOTE_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
 _PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 
+# llama.cpp's threads spin at every barrier; on cores that recognition shares with them a batch of 8 tokens took 12 times as long.
+_PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive"}
+
 EngineSpecs = Mapping[EngineName, Callable[[], WorkerSpec]]
 
 
@@ -151,7 +154,9 @@ def model_plan(settings: Configuration, *, threads: int) -> ModelPlan:
             "threads": threads,
             "mmap": model.mmap,
         }
-        return WorkerSpec(module="ocrwatch.correction.worker", options=options, start_s=model.load_timeout)
+        return WorkerSpec(
+            module="ocrwatch.correction.worker", options=options, environment=_PATIENT_THREADS, start_s=model.load_timeout
+        )
 
     return ModelPlan(
         wish=model_wish(settings),

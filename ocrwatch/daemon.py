@@ -70,7 +70,8 @@ class Daemon:
             self._start_inboxes()
             log.info("watching %s", ", ".join(str(inbox.path) for inbox in self._settings.inboxes))
             self._serve(wakeup)
-            systemd.notify(STOPPING=1, STATUS="draining")
+            if not self.reload:  # after STOPPING=1 the service manager would not let the new configuration start
+                systemd.notify(STOPPING=1, STATUS="draining")
             self._stop()
 
     # -- building ------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ os.environ["OMP_THREAD_LIMIT"] = "1"  # read by Tesseract when it loads
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import channel, edits, figures
-from ocrwatch.correction.corrector import Judge, Weights, correct_page
+from ocrwatch.correction.corrector import Judge, Weights, correct_page, weights_for
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.lexicon import WordList
 from ocrwatch.correction.llama import Llama, LoadOptions
@@ -245,13 +245,13 @@ def pages_of(options: argparse.Namespace, name: str) -> Iterator[Page]:
     return pair_pages(options.shared, name)
 
 
-def parsed_weights(text: str) -> Weights:
-    """`alpha=0.6,margin=1` as Weights."""
+def parsed_weights(text: str, language: str) -> Weights:
+    """`alpha=0.6,margin=1` on top of the language's own weights."""
     given = dict(part.split("=") for part in text.split(",") if part)
     unknown = set(given) - {f.name for f in fields(Weights)}
     if unknown:
         raise SystemExit(f"no such weight: {', '.join(sorted(unknown))}")
-    return replace(Weights(), **{name: float(value) for name, value in given.items()})
+    return replace(weights_for((language,)), **{name: float(value) for name, value in given.items()})
 
 
 def main() -> None:
@@ -261,7 +261,6 @@ def main() -> None:
     model = ModelJudge(llama)
     judge: Judge = RememberingJudge(model, options.memory) if options.memory else model
     table = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
-    weights = parsed_weights(options.weights)
     lexicons: dict[str, WordList] = {}
     print(HEAD, flush=True)
     for name in options.sets.split(","):
@@ -274,6 +273,7 @@ def main() -> None:
             request = CorrectionRequest(
                 taken.raw, languages=(page.language,), mode=options.mode, prompt=options.prompt, caution=options.caution
             )
+            weights = parsed_weights(options.weights, page.language)
             model.reset()
             started = time.monotonic()
             correction = correct_page(

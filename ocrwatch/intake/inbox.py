@@ -128,9 +128,12 @@ class Inbox:
 
     def hint(self, hint: Hint) -> None:
         """Something may have changed there. From any thread; costs nothing."""
+        folder = hint.path if hint.is_directory else hint.path.rpartition("/")[0]
+        if folder and not self.rules.recursive:
+            return
         with self._lock:
             if hint.is_directory or len(self._paths) >= _MOST_HINTS:
-                self._folders.add(hint.path if hint.is_directory else hint.path.rpartition("/")[0])
+                self._folders.add(folder)
             else:
                 self._paths.add(hint.path)
         self.wake.set()
@@ -199,15 +202,20 @@ class Inbox:
         self._next_full_s = self._clock() + self._interval_s() * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
     def _scan(self, start: str, *, recursive: bool, tally: _Tally) -> None:
+        leftovers: dict[str, tuple[str, ...]] = {}
+
         def take(listing: DirectoryListing) -> None:
             tally.files += len(listing.entries)
             if listing.error:
                 tally.unread.add(listing.directory)
                 return
             tally.directories.add(listing.directory)
+            leftovers[listing.directory] = listing.leftovers
             self._listed(listing)
 
         self._share.scan(self._root, start, recursive=recursive, patterns=self.rules.patterns, each=take)
+        for directory, names in leftovers.items():  # only now: a share that answers a scan takes no other request
+            self._share.tidy(self._root, directory, names)
 
     def _listed(self, listing: DirectoryListing) -> None:
         known = self._journal.known_in(self.rules.name, listing.directory)
@@ -220,7 +228,6 @@ class Inbox:
             self._journal.add(self.rules.name, back)
         if self._gone_counts:
             self._gone_from(listing.directory, present={e.path for e in listing.entries}, known=known)
-        self._share.tidy(self._root, listing.directory, listing.leftovers)
 
     @staticmethod
     def _is_back(entry: Entry, known: dict[str, tuple[Identity, JobState]]) -> bool:
@@ -245,17 +252,27 @@ class Inbox:
         for path in paths:
             if why_ignored(path, self.rules.patterns) is None:
                 self._look_once(path)
+        if folders:
+            begin = self._clock()
+            self._list_folders(folders)
+            self._next_folders_s = self._clock() + _SCAN_SHARE * (self._clock() - begin)
+
+    def _list_folders(self, folders: set[str]) -> None:
         if "" in folders and self.rules.recursive:
             self._next_full_s = self._clock()
             self._list_everything()
-        elif folders:
-            begin = self._clock()
-            for folder in sorted(folders):
-                self._scan(folder, recursive=self.rules.recursive, tally=_Tally())
-            self._next_folders_s = self._clock() + _SCAN_SHARE * (self._clock() - begin)
+            return
+        for folder in sorted(folders):
+            self._scan(folder, recursive=self.rules.recursive, tally=_Tally())
 
     def _look_once(self, path: str) -> None:
-        seen = self._look(path, closely=False)
+        try:
+            seen = self._look(path, closely=False)
+        except ShareOffline:
+            raise
+        except Infrastructure as error:  # one folder without rights is no trouble of the others
+            self._tracker.unreadable(path, str(error), self._clock())
+            return
         if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
             self._tracker.gone(path)
             if seen is None and self._gone_counts:

@@ -6,7 +6,8 @@
                  |--> DEFERRED -> QUEUED           the surroundings were at fault
                  `--> FAILED | POISON -> QUEUED    only by `ocrwatch retry`, or as a newer version
 
-Any of them ends as SUPERSEDED when the file changes, and as VANISHED or ORPHANED when it goes.
+Any of them ends as SUPERSEDED when the file changes, and as VANISHED or ORPHANED when it goes; an orphan whose scan comes back
+is what it was before.
 """
 
 from __future__ import annotations

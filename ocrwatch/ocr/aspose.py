@@ -27,8 +27,8 @@ from ocrwatch.tools.openssl11 import LIBRARIES, find_openssl
 _ENVIRONMENT = {
     "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",  # else it wants ICU and aborts
     "COMPlus_EnableDiagnostics": "0",  # no debugger pipes; only this spelling works
-    # Hexadecimal, 1 GiB. 128 MiB, which served small pages, fails at 300 dpi A4; 512 MiB at 40 megapixels.
-    "COMPlus_GCHeapHardLimit": "40000000",
+    # Hexadecimal, 512 MiB. 128 MiB, which serves small pages, fails at A4 and 300 dpi with an out-of-memory error.
+    "COMPlus_GCHeapHardLimit": "20000000",
 }
 _NOTICE = re.compile(r"\n?[^\S\n]*\*{5,}[^\S\n]*Trial Licenses[^\S\n]*\*{5,}[^\S\n]*\n?")
 _WORD = re.compile(r"\S+")
@@ -63,6 +63,7 @@ class AsposeEngine:
     """
 
     name = EngineName.ASPOSE
+    max_pixels = 20_000_000  # 830 MB at its peak; 40 megapixels took 1.5 GB
 
     def __init__(self, *, license_file: Path | None, allow_trial: bool, tessdata: Path | None) -> None:
         try:

@@ -138,6 +138,8 @@ class Engine(Protocol):
     version: str
     licensed: bool | None
     """True or False where a licence matters, None where it does not."""
+    max_pixels: int
+    """The largest page image that it takes within the memory of a worker; larger pages are scaled down to it."""
 
     def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
         """The text of one upright or turned page image; finds and undoes a turn by 90, 180 or 270 degrees where it can.

@@ -37,6 +37,7 @@ class TesseractEngine:
     name = EngineName.TESSERACT
     version: str = tesserocr.tesseract_version().split()[1]
     licensed: bool | None = None
+    max_pixels = 100_000_000
 
     def __init__(self, tessdata: Path, *, alternatives: bool = True) -> None:
         self._tessdata = tessdata

@@ -91,9 +91,8 @@ class _Worker:
         document, page = self._opened.document(Path(request["path"])), int(request["page"])
         if not 1 <= page <= document.pages:
             raise UsageError(f"there is no page {page}, the document has {document.pages}")
-        bounds = Bounds(
-            dpi=float(request.get("dpi") or DEFAULT_DPI), max_pixels=int(request.get("max_pixels") or DEFAULT_MAX_PIXELS)
-        )
+        max_pixels = min(int(request.get("max_pixels") or DEFAULT_MAX_PIXELS), self._engine.max_pixels)
+        bounds = Bounds(dpi=float(request.get("dpi") or DEFAULT_DPI), max_pixels=max_pixels)
         progress(stage="render", page=page)
         begun = time.monotonic()
         layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)))

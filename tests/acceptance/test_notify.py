@@ -48,7 +48,7 @@ def test_service_manager_hears_ready_status_watchdog_reload_and_stop(tmp_path: P
             assert len([m for m in _hear(manager, "WATCHDOG=1") if "WATCHDOG=1" in m]) == 1
             daemon.send_signal(signal.SIGHUP)
             assert "MONOTONIC_USEC=" in _hear(manager, "RELOADING=1")[-1]
-            _hear(manager, "READY=1")
+            assert not any("STOPPING=1" in message for message in _hear(manager, "READY=1"))
             daemon.terminate()
             _hear(manager, "STOPPING=1")
             assert daemon.wait(timeout=30) == 0

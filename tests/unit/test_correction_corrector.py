@@ -1,0 +1,185 @@
+"""The corrector with a judge that is told what to like: which places it asks about, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocrwatch.correction import channel
+from ocrwatch.correction.corrector import correct_page
+from ocrwatch.correction.edits import Reason, apply, undo
+from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
+from ocrwatch.correction.rewrite import Written
+from ocrwatch.ocr.engine import Alternative, Word
+
+TABLE = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
+WORDS = "the a of on mat cat sat total date invoice quick was with license recipient now not note known well mike"
+
+
+class Lexicon:
+    """A small word list."""
+
+    def __init__(self, words: str = WORDS) -> None:
+        self._words = words.split()
+
+    def frequency(self, word: str) -> float:
+        return 5.0 if word.casefold() in self._words else 0.0
+
+    def near(self, word: str, distance: int) -> list[str]:
+        return [w for w in self._words if abs(len(w) - len(word)) <= distance and w != word.casefold()]
+
+
+class Judge:
+    """Likes every word of the list by the same number of nats, and remembers what it was asked."""
+
+    def __init__(self, liking: float = 25.0) -> None:
+        self.asked: list[tuple[str, list[str], str]] = []
+        self._liking = liking
+        self._lexicon = Lexicon()
+
+    def score(self, left: str, alternatives: Sequence[str], right: str) -> list[float]:
+        self.asked.append((left, list(alternatives), right))
+        return [self._liking if all(self._lexicon.frequency(w) for w in a.split()) else 0.0 for a in alternatives]
+
+
+class Writer:
+    """Answers what it was given to answer."""
+
+    def __init__(self, answer: str) -> None:
+        self._answer = answer
+
+    def write(self, instruction: str, text: str, *, max_tokens: int, expired: Callable[[], bool]) -> Written:
+        return Written(self._answer, "")
+
+
+def corrected(request: CorrectionRequest, judge: Judge | None = None, writer: Writer | None = None) -> tuple[str, Correction]:
+    result = correct_page(request, judge=judge or Judge(), lexicon=Lexicon(), channel=TABLE, writer=writer)
+    return apply(request.text, result.edits), result
+
+
+def test_page_without_suspicious_words_costs_nothing() -> None:
+    """The model is not asked about a page of known words and numbers."""
+    judge = Judge()
+    text, result = corrected(CorrectionRequest("The cat sat on the mat, total 12.50\n"), judge)
+    assert (text, judge.asked, result.suspicious, result.scored) == ("The cat sat on the mat, total 12.50\n", [], 0, 0)
+
+
+def test_page_is_corrected_where_the_judge_is_sure() -> None:
+    """A misread word is replaced, with offset, reason and score; the rest of the page stays."""
+    text, result = corrected(CorrectionRequest("The cat sat on tlie mat\nwith the recipiont\n"))
+    assert text == "The cat sat on the mat\nwith the recipient\n"
+    assert [(e.offset, e.before, e.after, e.reason) for e in result.edits] == [
+        (15, "tlie", "the", Reason.WORD),
+        (33, "recipiont", "recipient", Reason.WORD),
+    ]
+    assert all(e.score > 0 for e in result.edits)
+
+
+def test_page_stays_raw_where_the_judge_is_not_sure() -> None:
+    """A gain that does not pay the channel's cost and the margin changes nothing."""
+    text, result = corrected(CorrectionRequest("The cat sat on tlie mat"), Judge(liking=3.0))
+    assert text == "The cat sat on tlie mat"
+    assert result.scored == 1
+
+
+@pytest.mark.parametrize(("caution", "edits"), [(0.0, 1), (1.0, 1), (20.0, 0)])
+def test_caution_moves_the_margin(caution: float, edits: int) -> None:
+    """One number makes the correction bolder or stricter."""
+    _, result = corrected(CorrectionRequest("The cat sat on tlie mat", caution=caution))
+    assert len(result.edits) == edits
+
+
+def test_tutorial_total_needs_no_model() -> None:
+    """`$1O0.00` is mended by rule, whatever the judge thinks."""
+    text, result = corrected(CorrectionRequest("Total: $1O0.00\nDate: 2023-07-15"), Judge(liking=0.0))
+    assert text == "Total: $100.00\nDate: 2023-07-15"
+    assert [e.reason for e in result.edits] == [Reason.LETTER_TO_DIGIT]
+
+
+def test_exceptions_can_be_switched_off() -> None:
+    """Without the two exceptions no digit comes or goes."""
+    raw = "Total $1O0.00 the qu1ck cat"
+    text, _ = corrected(CorrectionRequest(raw, letter_to_digit=False, digit_to_letter=False))
+    assert text == raw
+
+
+def test_misread_letter_is_mended_when_the_judge_agrees() -> None:
+    """A digit in a word becomes a letter by the model's consent only, with its own reason."""
+    text, result = corrected(CorrectionRequest("The qu1ck cat sat"))
+    assert (text, [e.reason for e in result.edits]) == ("The quick cat sat", [Reason.DIGIT_TO_LETTER])
+    assert corrected(CorrectionRequest("The qu1ck cat sat"), Judge(liking=0.0))[0] == "The qu1ck cat sat"
+
+
+def test_name_that_occurs_twice_is_left_alone() -> None:
+    """An unlisted capitalized word is a name when the page, or an earlier one, has it again."""
+    assert corrected(CorrectionRequest("The Mlke sat"))[0] == "The Mike sat"
+    assert corrected(CorrectionRequest("The Mlke sat on Mlke"))[0] == "The Mlke sat on Mlke"
+    assert corrected(CorrectionRequest("The Mlke sat", earlier=("with Mlke",)))[0] == "The Mlke sat"
+
+
+def test_word_broken_over_a_line_end_is_left_alone() -> None:
+    """Half a word says nothing by itself."""
+    assert corrected(CorrectionRequest("the cat lic-\nemse sat"))[0] == "the cat lic-\nemse sat"
+
+
+def test_engine_alternatives_are_candidates() -> None:
+    """What the engine would have read instead is put before the judge."""
+    judge, lexicon = Judge(), Lexicon()
+    lexicon.near = lambda word, distance: []  # type: ignore[method-assign]
+    word = Word("lisqnse,", 4, confidence=0.4, alternatives=(Alternative(2, 4, "ce", 0.3), Alternative(7, 8, ".", 0.3)))
+    request = CorrectionRequest("the lisqnse, cat", words=(word,))
+    correct_page(request, judge=judge, lexicon=lexicon, channel=TABLE)
+    assert judge.asked[0][1] == ["lisqnse", "license"]
+    correct_page(replace(request, words=()), judge=judge, lexicon=lexicon, channel=TABLE)
+    assert len(judge.asked) == 1
+
+
+def test_judge_reads_both_sides_with_earlier_edits_made() -> None:
+    """The left text is the corrected one, the right text as read; line ends are folded."""
+    judge = Judge()
+    corrected(CorrectionRequest("on tlie mat\nthe licemse sat with the cat"), judge)
+    left, alternatives, right = judge.asked[1]
+    assert (left, alternatives[0], right[:4]) == ("\non the mat the ", "licemse", " sat")
+
+
+def test_expired_budget_leaves_the_rest_raw_and_says_so() -> None:
+    """Nothing after the end of the time is touched; the reply is marked."""
+    answers = iter([False, True, True])
+    request = CorrectionRequest("on tlie mat the licemse sat")
+    result = correct_page(request, judge=Judge(), lexicon=Lexicon(), channel=TABLE, expired=lambda: next(answers))
+    assert apply(request.text, result.edits) == "on the mat the licemse sat"
+    assert result.truncated
+    assert result.review
+    assert result.why
+
+
+def test_rewrite_is_cut_into_edits_and_the_refused_are_listed() -> None:
+    """Of what the model writes, word edits are judged; additions, numbers and swaps are refused with their reason."""
+    request = CorrectionRequest("the wel1 known cat now sat on 6000 cat", mode=Mode.REWRITE, digit_to_letter=False)
+    _, result = corrected(request, writer=Writer("the well known cat not sat on 60000 cat today"))
+    assert [r.after for r in result.refused] == ["well", "not", "60000", "today"]
+    assert all(r.why for r in result.refused)
+    assert result.edits == ()
+
+
+def test_useless_rewrite_changes_nothing_and_says_why() -> None:
+    """An answer that is not the text leaves the page as it is."""
+    _, result = corrected(CorrectionRequest("The cat sat", mode=Mode.REWRITE), writer=Writer("<think>hmm"))
+    assert result.edits == ()
+    assert result.why == "the model thought and did not answer"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="thecatlifsmOl105$.,- \n\f'’-qunorw", max_size=80), st.text(alphabet="thecat 105$\n", max_size=60))
+def test_corrected_page_can_be_undone_whatever_is_on_it(raw: str, answer: str) -> None:
+    """With a judge and a writer that like everything, undoing gives the raw page, and the lines are the same in number."""
+    request = CorrectionRequest(raw, mode=Mode.REWRITE, caution=0.0)
+    text, result = corrected(request, Judge(liking=90.0), Writer(answer))
+    assert undo(text, result.edits) == raw
+    assert len(text.splitlines()) == len(raw.splitlines())
+    assert corrected(request, Judge(liking=90.0), Writer(answer))[1] == result
