@@ -42,6 +42,7 @@ log = logging.getLogger("ocrwatch")
 
 _TICK_S = 2.0
 _READY_LIMIT_S = 60.0
+_READY_TICK_S = 0.1
 _DRAIN_S = 10.0  # for pages in hand at the end; together with the rest well inside TimeoutStopSec
 _LONGEST_DEFER_S = 3600.0
 _RENEW_S = 30.0  # between tries to get events back
@@ -242,7 +243,7 @@ class Daemon:
                     self._dispatcher.feed(job.inbox)
             self._renew_events()
             with contextlib.suppress(InterruptedError):
-                if select.select([wakeup], [], [], tick_s)[0]:
+                if select.select([wakeup], [], [], tick_s if ready else _READY_TICK_S)[0]:
                     os.read(wakeup, 4096)
             self._obey_signals()
 

@@ -41,6 +41,7 @@ from ocrwatch.worker.supervised import backoff_s
 log = logging.getLogger(__name__)
 
 _DEFER_S = 5.0  # before the first new try; doubles
+_OVERTAKEN = frozenset({JobState.SUPERSEDED, JobState.VANISHED, JobState.ORPHANED})  # the inbox saw more than this job knows
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Pipeline:
         except OcrwatchError as error:
             self._failed(job, error)
         finally:
-            self._pool.forget(job.inbox, job.id)
+            self._forget(job)
         after = self._journal.job(job.id)
         log.info("%s: %s", job.path, after.state, extra=_log_fields(after, self._clock() - begin))
 
@@ -133,15 +134,16 @@ class Pipeline:
         return True
 
     def _document(self, job: Job, treatment: Treatment, spooled: Spooled, outcomes: list[PageOutcome]) -> Document:
-        file = self._model.status().file if self._model is not None and treatment.correction is not None else None
+        plan = treatment.correction if self._model is not None else None
+        file = self._model.status().file if self._model is not None and plan is not None else None
         return assemble(
             Source(path=job.path, identity=job.identity, sha256=spooled.sha256),
             outcomes,
             languages=treatment.languages,
             engine=treatment.engine,
             model=model_of(file),
-            mode=treatment.correction.mode if treatment.correction else "off",
-            profile=treatment.correction.profile if treatment.correction else "",
+            mode=plan.mode if plan else "off",
+            profile=plan.profile if plan else "",
         )
 
     def _published(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document, *, final: bool) -> None:
@@ -173,8 +175,8 @@ class Pipeline:
             raise SourceVanished(f"{job.path} is gone")
         if seen.identity is None or not seen.identity.matches(job.identity):
             raise SourceChanged(f"{job.path} changed while it was in work")
-        if self._journal.job(job.id).state is JobState.SUPERSEDED:
-            raise SourceChanged(f"a newer version of {job.path} arrived")
+        if self._journal.job(job.id).state in _OVERTAKEN:
+            raise SourceChanged(f"{job.path} went or changed while it was in work")
 
     def _write(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document) -> Published:
         published = treatment.output_share.publish(
@@ -195,7 +197,7 @@ class Pipeline:
         """What an error means for the file. One place for the three budgets: infrastructure, file, poison."""
         now = self._journal.job(job.id)
         fate = _fate(error)
-        if now.state is JobState.SUPERSEDED or now.state is JobState.VANISHED:
+        if now.state in _OVERTAKEN:
             self._checkpoints.drop(job.id)
         elif now.state is JobState.AWAITING_CORRECTION:
             self._failed_while_awaiting(now, error)
@@ -216,6 +218,12 @@ class Pipeline:
         else:
             return  # tried again with the model
         self._checkpoints.drop(job.id)
+
+    def _forget(self, job: Job) -> None:
+        """Nobody waits any more for what the workers have not begun."""
+        self._pool.forget(job.inbox, job.id)
+        if self._model is not None:
+            self._model.forget(job.inbox, job.id)
 
     def _lease(self, plan: CorrectionPlan | None) -> AbstractContextManager[None]:
         return nullcontext() if plan is None or self._model is None else self._model.soft_lease()

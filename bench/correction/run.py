@@ -23,7 +23,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -251,7 +251,9 @@ def parsed_weights(text: str, language: str) -> Weights:
     unknown = set(given) - {f.name for f in fields(Weights)}
     if unknown:
         raise SystemExit(f"no such weight: {', '.join(sorted(unknown))}")
-    return replace(weights_for((language,)), **{name: float(value) for name, value in given.items()})
+    base = weights_for((language,))
+    changed = {name: type(getattr(base, name))(float(value)) for name, value in given.items()}
+    return Weights(**(asdict(base) | changed))
 
 
 def main() -> None:

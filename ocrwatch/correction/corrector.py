@@ -52,7 +52,7 @@ class Weights:
     capitalized, capitals: more, for a word that may be a name, written so. sure: more, where the engine was sure of it.
     clean: how far a page with few suspicious words raises the margin. rewrite: more, for what the model wrote. digit: more,
     for a letter in the place of a digit. rare_zipf: words of the lists up to this frequency may be misreadings too, which the
-    lists' own sources had.
+    lists' own sources had. short: more, for an unlisted word of two letters. shortest: letters of the shortest word looked at.
     """
 
     alpha: float = 0.8
@@ -65,16 +65,15 @@ class Weights:
     rewrite: float = 1.0
     digit: float = 1.0
     rare_zipf: float = 3.0
+    short: float = 2.0
+    shortest: int = 2
 
-
-SHORTEST = 3
-"""Letters of the shortest word that is corrected."""
 
 CALIBRATED = {"en": Weights()}
 """By language, as measured with SmolLM2-135M on degraded English pages and newspapers: ten right edits to a wrong one and
 more, where most of the wrong ones mend what the printer had wrong."""
 
-STRICT = Weights(alpha=0.6, margin=1.5, rare_zipf=0.0)
+STRICT = Weights(alpha=0.6, margin=1.5, rare_zipf=0.0, shortest=3)
 """For every other language: a small model knows it less than it seems to, and takes rare words and names for misreadings."""
 
 _SURE_CONFIDENCE = 0.95
@@ -84,6 +83,7 @@ _TYPICAL_DAMAGE = 0.06
 
 _MAX_CLEAN_NATS = 2.5
 _DOUBTFUL_SHARE = 0.02
+_SHORT = 2
 _MORE_TOKENS = 64
 
 
@@ -171,10 +171,10 @@ class _Page:
 
     def suspicious(self) -> list[_Place]:
         """The places that look wrong, in order."""
-        words = [self._place(p) for p in self._pieces if len(p.text) >= SHORTEST and not self._guard.is_protected(p.start, p.end)]
+        words = [self._place(p) for p in self._pieces if self._is_open(p)]
         found = [place for place in words if place is not None]
-        small = sum(p.text.islower() and len(p.text) >= SHORTEST for p in self._pieces)
-        self._damage = (sum(p.read.islower() and not p.frequency for p in found) + 1) / (small + 20)
+        small = sum(p.text.islower() and len(p.text) > _SHORT for p in self._pieces)
+        self._damage = (sum(p.read.islower() and len(p.read) > _SHORT and not p.frequency for p in found) + 1) / (small + 20)
         if self._request.digit_to_letter:
             found += self._misread_letters()
         return sorted(found, key=lambda place: place.start)
@@ -241,6 +241,11 @@ class _Page:
             return found or (self._lexicon.frequency(parts[0]) if parts else 0.0)
         return min(self._lexicon.frequency(part) for part in parts)
 
+    def _is_open(self, piece: Piece) -> bool:
+        """Whether a piece may be corrected at all. Two letters in capitals are initials or a code."""
+        long_enough = len(piece.text) >= self._weights.shortest and (len(piece.text) > _SHORT or piece.text.islower())
+        return long_enough and not self._guard.is_protected(piece.start, piece.end)
+
     def _place(self, piece: Piece) -> _Place | None:
         frequency = self._frequency(piece.text)
         word = self._word_at(piece.start)
@@ -287,6 +292,8 @@ class _Page:
             margin += weights.capitals
         elif place.read[:1].isupper():
             margin += weights.capitalized
+        if len(place.read) <= _SHORT:
+            margin += weights.short
         if place.word is not None and (place.word.confidence or 0.0) >= _SURE_CONFIDENCE:
             margin += weights.sure
         cleanness = min(_MAX_CLEAN_NATS, max(0.0, math.log(_TYPICAL_DAMAGE / self._damage)))

@@ -10,18 +10,19 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.correction.store import Download, ModelFile, ModelWish
-from ocrwatch.errors import MissingPart, OcrwatchError, WorkerDied
+from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, WorkerDied
 from ocrwatch.output.document import Model
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
 
 _STALL_S = 120.0  # without a byte; a download has no total limit
+_HOLD_S = 1.0  # between two looks at a model that is kept for pages in recognition
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,6 @@ class ModelOwner:
         self._queue: FairQueue[_Work] = FairQueue()
         self._worker = Supervised(self._find_and_plan, idle_s=plan.idle_s, clock=clock)
         self._file: ModelFile | None = None
-        self._fetching: WorkerProcess | None = None
         self._unavailable_since: float | None = None
         self._is_missing = False
         self._leases = 0
@@ -89,7 +89,8 @@ class ModelOwner:
         request: made only when it is the page's turn, so that the pages of a book do not wait in memory.
         """
         answer: Future[Correction] = Future()
-        self._queue.put(inbox, job, _Work(inbox, job, request, answer))
+        if not self._queue.put(inbox, job, _Work(inbox, job, request, answer)):
+            answer.cancel()
         return answer
 
     def forget(self, inbox: str, job: int) -> None:
@@ -109,6 +110,7 @@ class ModelOwner:
         finally:
             with self._lease_lock:
                 self._leases -= 1
+            self._queue.nudge()
 
     def unload(self) -> None:
         """Unload the model now, or as soon as the page in hand is done."""
@@ -139,9 +141,6 @@ class ModelOwner:
         self._stopping.set()
         for work in self._queue.close():
             work.answer.cancel()
-        fetching = self._fetching
-        if fetching is not None:
-            fetching.kill()
         self._thread.join(timeout=drain_s)
         self._worker.interrupt()
         self._thread.join()
@@ -149,26 +148,32 @@ class ModelOwner:
     def _run(self) -> None:
         while not self._stopping.is_set():
             work = self._next()
-            if self._stopping.is_set():
-                break
             if work is not None:
                 self._answer(work)
-            elif self._unwanted.is_set():
+            if self._unwanted.is_set():
                 self._unwanted.clear()
                 self._wanted = False
                 self._worker.stop()
-            elif self._wanted and self._may_load():
-                self._load()
-            elif self._leases:
-                self._worker.hold()
-            else:
-                self._worker.end_if_idle()
+            elif work is None:
+                self._tend()
         self._worker.stop()
+
+    def _tend(self) -> None:
+        """What there is to do when no page waits."""
+        if self._stopping.is_set():
+            return
+        if self._wanted and self._may_load():
+            self._load()
+        elif self._leases:
+            self._worker.hold()
+        else:
+            self._worker.end_if_idle()
 
     def _wait_s(self) -> float | None:
         if self._wanted or self._unwanted.is_set():
             return 0.0
-        return self._worker.idle_left_s()
+        left_s = self._worker.idle_left_s()
+        return left_s if left_s is None or not self._leases else max(left_s, _HOLD_S)
 
     def _may_load(self) -> bool:
         retry_at = self._worker.snapshot().retry_at
@@ -195,13 +200,20 @@ class ModelOwner:
         self._worker.hold()
         if self._unavailable_since is not None:
             self._unavailable_since = None
-            self._on_back()
+            with contextlib.suppress(Infrastructure):  # a full state disk is told by the jobs, and must not end this thread
+                self._on_back()
         return True
 
     def _answer(self, work: _Work) -> None:
+        if self._stopping.is_set():
+            work.answer.cancel()
+        if work.answer.cancelled():
+            return
         if not self._load():
             self._wanted = True
-            self._queue.put(work.inbox, work.job, work)  # it waits; whoever asked gives up in time
+            # It waits; whoever asked gives up in time.
+            if work.answer.cancelled() or not self._queue.put(work.inbox, work.job, work):
+                work.answer.cancel()
             return
         if not work.answer.set_running_or_notify_cancel():
             return
@@ -224,8 +236,7 @@ class ModelOwner:
         return self._plan.load(self._file)
 
     def _find(self) -> ModelFile:
-        fetcher = WorkerProcess(self._plan.fetch)
-        self._fetching = fetcher
+        fetcher = WorkerProcess(replace(self._plan.fetch, ended=self._stopping))  # a download may take hours
         wish = self._plan.wish.to_json()
         try:
             try:
@@ -236,7 +247,6 @@ class ModelOwner:
                 reply = fetcher.call({"op": "fetch", "wish": wish}, deadline_s=_STALL_S)
             return ModelFile.from_json(reply)
         finally:
-            self._fetching = None
             fetcher.stop()
 
     @staticmethod

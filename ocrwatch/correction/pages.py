@@ -140,6 +140,8 @@ class PageCorrections:
         problem = self._model.status().worker.problem
         why = f"the model is not to be had: {problem}" if problem else f"the model was busy for {self._plan.wait_s:.0f} s"
         self._left_raw |= dict.fromkeys(self._asked, why)
+        for asked in self._asked.values():
+            asked.answer.cancel()
         self._asked.clear()
 
 

@@ -30,6 +30,7 @@ _MIN_LETTERS = 50
 _MAX_IMAGE_SHARE = 0.2
 _MAX_UNREADABLE_SHARE = 0.02
 _MAX_OBJECTS = 20_000
+_WRITING_ANNOTATIONS = {pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_INK}
 
 
 class PdfDocument:
@@ -132,11 +133,12 @@ def _is_born_digital(page: Any, text: str, area_pt2: float) -> bool:
 
     Not so: a stray letter or a page number on a scan (OCRmyPDF#1563); letters without a meaning (fonts without a character
     map); pages of which images cover more than a fifth, for they may hold text, be they a whole scan with an older
-    recognition under it or a pasted one; text that is not drawn. Recognizing such a page costs a second and loses nothing.
+    recognition under it or a pasted one; text that is not drawn; forms, stamps and notes, whose writing is drawn and in no text
+    layer. Recognizing such a page costs a second and loses nothing.
     """
     letters = sum(char.isalnum() for char in text)
     unreadable = sum(char == "\ufffd" or "\ue000" <= char <= "\uf8ff" for char in text)
-    if letters < _MIN_LETTERS or unreadable > _MAX_UNREADABLE_SHARE * len(text):
+    if letters < _MIN_LETTERS or unreadable > _MAX_UNREADABLE_SHARE * len(text) or _is_written_upon(page):
         return False
     image_area = 0.0
     hidden = drawn = 0
@@ -149,6 +151,18 @@ def _is_born_digital(page: Any, text: str, area_pt2: float) -> bool:
             invisible = pdfium.FPDFTextObj_GetTextRenderMode(item) == pdfium.FPDF_TEXTRENDERMODE_INVISIBLE
             hidden, drawn = hidden + invisible, drawn + (not invisible)
     return drawn > hidden and image_area <= _MAX_IMAGE_SHARE * area_pt2
+
+
+def _is_written_upon(page: Any) -> bool:
+    for number in range(pdfium.FPDFPage_GetAnnotCount(page)):
+        annotation = pdfium.FPDFPage_GetAnnot(page, number)
+        if not annotation:
+            continue
+        subtype = pdfium.FPDFAnnot_GetSubtype(annotation)
+        pdfium.FPDFPage_CloseAnnot(annotation)
+        if subtype in _WRITING_ANNOTATIONS:
+            return True
+    return False
 
 
 def _area(item: Any) -> float:

@@ -6,12 +6,13 @@ Owns which worker does which page. What a failure means for the file is the pipe
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
-from ocrwatch.errors import OcrwatchError, WorkerDied
+from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFailed
 from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerSpec
@@ -58,7 +59,7 @@ class RecognitionPool:
     """Recognizes pages on `workers` processes.
 
     specs: how to start a worker of each engine. Results come as futures; they raise FileRejected for the page's own
-    fault, WorkerDied or WorkerTimedOut when it cost a worker, MissingPart when the engine cannot run here.
+    fault, WorkerDied or WorkerTimedOut when it cost a worker, MissingPart or Infrastructure when the engine cannot run here.
     """
 
     def __init__(
@@ -120,8 +121,9 @@ class RecognitionPool:
         self._stopping.set()
         for work in self._queue.close():
             work.answer.cancel()
+        limit = time.monotonic() + drain_s  # of all together
         for thread in self._threads:
-            thread.join(timeout=drain_s)
+            thread.join(timeout=max(0.0, limit - time.monotonic()))
         for slot in self._slots:
             for worker in slot.values():
                 worker.interrupt()
@@ -130,10 +132,8 @@ class RecognitionPool:
 
     def _put(self, inbox: str, job: int, task: PageTask, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         answer: Future[dict[str, Any]] = Future()
-        if self._stopping.is_set():
+        if not self._queue.put(inbox, job, _Work(task.engine, request, task.timeout_s, task.begins, answer)):
             answer.cancel()
-        else:
-            self._queue.put(inbox, job, _Work(task.engine, request, task.timeout_s, task.begins, answer))
         return answer
 
     def _run(self, slot: Mapping[EngineName, Supervised]) -> None:
@@ -150,11 +150,20 @@ class RecognitionPool:
 
     def _answer(self, worker: Supervised, work: _Work) -> None:
         try:
+            _have_ready(worker)
             work.begins()
             work.answer.set_result(worker.call(work.request, deadline_s=work.timeout_s))
         except OcrwatchError as error:
             # A worker that we kill to be gone in time is no death that the page is to blame for.
             work.answer.set_exception(CancelledError() if self._stopping.is_set() else error)
+
+
+def _have_ready(worker: Supervised) -> None:
+    """An engine that does not start is no fault of the page that wants it."""
+    try:
+        worker.ensure()
+    except WorkerFailed as error:
+        raise Infrastructure(f"the recognition worker does not start: {error.message}", "run `ocrwatch doctor`") from error
 
 
 def _then(source: Future[dict[str, Any]], convert: Callable[[dict[str, Any]], Any]) -> Future[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-from ocrwatch.errors import CorruptFile, FileRejected, PoisonFile, WorkerDied, WorkerRefused, WorkerTimedOut
+from ocrwatch.errors import CorruptFile, EmptyDocument, FileRejected, PoisonFile, WorkerDied, WorkerRefused, WorkerTimedOut
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Page
@@ -71,9 +71,13 @@ class Reader:
         while True:
             try:
                 inspection = self._pool.inspect(job.inbox, job.id, self._task(job, treatment, 1)).result()
+                if inspection.pages < 1:
+                    raise EmptyDocument(f"{job.path} has no page", "scan it again")
                 return self._journal.set_pages(job.id, inspection.pages)
             except (WorkerDied, WorkerTimedOut) as error:
                 self._count_death(job, 1, error)
+            except WorkerRefused as error:
+                raise CorruptFile(f"{job.path} cannot be opened: {error.message}", "scan it again") from error
 
     def _kept(self, job: Job, page: Page) -> PageOutcome | None:
         if page.state is PageState.FAILED:

@@ -74,8 +74,14 @@ def _page(outcome: PageOutcome) -> Page:
         warnings=reading.warnings,
         review=tuple(_review(reading, correction)),
         edits=correction.edits if correction else (),
-        uncorrected_reason=outcome.uncorrected or (correction.why if correction and correction.truncated else ""),
+        uncorrected_reason=outcome.uncorrected or _cut_short(correction),
     )
+
+
+def _cut_short(correction: Correction | None) -> str:
+    if correction is None or not correction.truncated:
+        return ""
+    return correction.why or "the correction of this page was cut short; its rest stays as read"
 
 
 def _status(reading: PageResult) -> PageStatus:

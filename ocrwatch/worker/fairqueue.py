@@ -30,14 +30,17 @@ class FairQueue(Generic[Item]):
         self._closed = False
         self._nudged = False
 
-    def put(self, inbox: str, job: int, item: Item) -> None:
-        """Add an item of a job; items of one job keep their order."""
+    def put(self, inbox: str, job: int, item: Item) -> bool:
+        """Add an item of a job; items of one job keep their order. False, and it is not taken, once closed."""
         with self._changed:
+            if self._closed:
+                return False
             jobs = self._inboxes.setdefault(inbox, {})
             if job not in jobs:
                 jobs[job] = _Job(served=self._served.get((inbox, job), 0))
             jobs[job].items.append(item)
             self._changed.notify()
+            return True
 
     def take(self, timeout_s: float | None = None) -> Item | None:
         """The next item; None when there was none within the time, after a nudge, and once closed."""

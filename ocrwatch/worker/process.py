@@ -37,6 +37,7 @@ class WorkerSpec:
     module: run with `python -m`; it calls `ocrwatch.worker.child.serve`. options: its first frame.
     environment: added to a small base, the daemon's own variables do not pass (credentials stay here).
     start_s: limit for its hello. memory_bytes: resident memory beyond which it is killed; None for no limit.
+    ended: once set, the process is killed under whatever it is doing, its start included.
     """
 
     module: str
@@ -45,6 +46,7 @@ class WorkerSpec:
     directory: Path | None = None
     start_s: float = 30.0
     memory_bytes: int | None = None
+    ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 Progress = Callable[[dict[str, Any]], None]
@@ -53,7 +55,8 @@ Progress = Callable[[dict[str, Any]], None]
 class WorkerProcess:
     """A started child that has said hello.
 
-    Raises on start what the child raised (an OcrwatchError), WorkerDied or WorkerTimedOut.
+    Raises on start what the child raised (an OcrwatchError), WorkerDied or WorkerTimedOut; OSError when this machine cannot
+    start another process now.
     """
 
     def __init__(self, spec: WorkerSpec, *, progress: Progress | None = None) -> None:
@@ -62,16 +65,12 @@ class WorkerProcess:
         self._channel = ours
         self._reader = frames.FrameReader()
         self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", spec.module, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=_environment(spec),
-                cwd=spec.directory,
-            )
+        try:
+            with theirs:
+                self._process = _spawn(spec, theirs.fileno())
+        except OSError:
+            ours.close()
+            raise
         self.pid = self._process.pid
         self._drain = threading.Thread(target=self._read_stderr, name=f"stderr-{self.pid}", daemon=True)
         self._drain.start()
@@ -133,7 +132,10 @@ class WorkerProcess:
         except (OSError, frames.FrameError) as error:
             self.kill()
             raise WorkerDied(self._describe_death(str(error))) from error
-        if "error" in reply:
+        except BaseException:
+            self.kill()  # `progress` raised: what is still to come must not be the answer to the next request
+            raise
+        if isinstance(reply.get("error"), dict):
             raise from_wire(reply["error"])
         answer = reply.get("ok")
         if not isinstance(answer, dict):
@@ -158,6 +160,9 @@ class WorkerProcess:
             self._enforce_limits(limit, deadline_s)
 
     def _enforce_limits(self, limit: float, deadline_s: float) -> None:
+        if self._spec.ended.is_set():
+            self.kill()
+            raise WorkerDied(f"{self._spec.module} was ended before it had answered")
         if time.monotonic() > limit:
             self.kill()
             raise WorkerTimedOut(f"{self._spec.module} gave no answer within {deadline_s:g} s and was killed")
@@ -195,6 +200,18 @@ class WorkerProcess:
     def release(self) -> None:
         """Give back the descriptors of a process that was killed."""
         self._close()
+
+
+def _spawn(spec: WorkerSpec, channel: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", spec.module, str(channel), str(os.getpid())],
+        pass_fds=[channel],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_environment(spec),
+        cwd=spec.directory,
+    )
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:

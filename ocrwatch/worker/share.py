@@ -64,7 +64,10 @@ class RemoteAccess:
     def run(self, operation: str, arguments: Values, *, tell: Callable[[Values], None] | None = None) -> Values:
         """The operation's result. Raises its errors, and ShareOffline when the mount gave no answer."""
         request = {"op": operation, "arguments": arguments}
-        future = self._thread.submit(self._worker.call, request, deadline_s=self._answer_s, progress=tell)
+        try:
+            future = self._thread.submit(self._worker.call, request, deadline_s=self._answer_s, progress=tell)
+        except RuntimeError as error:
+            raise ShareOffline(f"the share of inbox {self._name} was let go", "") from error
         try:
             return future.result()
         except (WorkerDied, WorkerTimedOut) as error:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerTimedOut, from_wire
+from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerTimedOut, from_wire
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
 
@@ -108,7 +108,7 @@ class Supervised:
             raise from_wire(self._start_error)
         self._move(WorkerState.LOADING, problem="", retry_at=None, starts=self._snapshot.starts + 1)
         try:
-            process = self._start(self._spec(), progress=progress)
+            process = self._begin(progress)
         except OcrwatchError as error:
             self._failed_starts += 1
             self._start_error = error.to_wire()
@@ -119,6 +119,12 @@ class Supervised:
         self._process = process
         self._move(WorkerState.READY, pid=process.pid, hello=process.hello, idle_since=self._clock())
         return process.hello
+
+    def _begin(self, progress: Progress | None) -> WorkerProcess:
+        try:
+            return self._start(replace(self._spec(), ended=self._interrupted), progress=progress)
+        except OSError as error:  # no more processes or descriptors, no folder for it: the machine, not the worker
+            raise Infrastructure(f"a worker cannot be started: {error}", "check memory, disk and limits of the service") from error
 
     def call(self, request: Mapping[str, Any], *, deadline_s: float, progress: Progress | None = None) -> dict[str, Any]:
         """The reply to one request, starting the process when there is none.

@@ -276,6 +276,17 @@ def test_text_layer_counts_when_it_is_the_pages_text(
     assert always.text.split() == " ".join(lines).split()
 
 
+def test_text_layer_is_not_enough_for_a_page_that_was_stamped(opened: Opener, tmp_path: Path) -> None:
+    """What a form, a stamp or a note holds is drawn on the page and is in no text layer: the page is recognized."""
+    document = pypdfium2.PdfDocument(pdf(tmp_path / "a.pdf", LETTER))
+    page = document[0]
+    pdfium.FPDFPage_CloseAnnot(pdfium.FPDFPage_CreateAnnot(page, pdfium.FPDF_ANNOT_STAMP))
+    document.save(tmp_path / "b.pdf")
+    document.close()
+    assert opened(tmp_path / "a.pdf").text_layer(1, PdfText.AUTO) is not None
+    assert opened(tmp_path / "b.pdf").text_layer(1, PdfText.AUTO) is None
+
+
 def test_encrypted_pdf_opens_with_the_empty_password_or_is_named(opened: Opener, shared_data: Path) -> None:
     """A PDF that only restricts copying opens; one that needs a password says so."""
     folder = shared_data / "malformed" / "format_corpus"

@@ -34,7 +34,6 @@ FRAGMENTS = st.sampled_from(
         "\u202f",
     ]
 )
-COINS = st.booleans()
 TEXTS = st.one_of(
     st.text(alphabet=ALPHABET, max_size=40),
     st.lists(FRAGMENTS, max_size=14).map(" ".join),
@@ -48,15 +47,15 @@ def pages_and_edits(draw: st.DrawFn) -> tuple[str, list[Edit]]:
     edits = []
     for _ in range(draw(st.integers(0, 6))):
         spans = [m.span() for m in re.finditer(r"\S+", raw)] + [m.span() for m in re.finditer(r"[^\W\d_]+", raw)]
-        if spans and draw(COINS):
-            start, end = draw(st.sampled_from(spans))
+        if bool(spans) and draw(st.booleans()):
+            start, end = spans[draw(st.integers(0, len(spans) - 1))]
         else:
             start = draw(st.integers(0, len(raw)))
             end = draw(st.integers(start, min(len(raw), start + 8)))
         before = raw[start:end]
         letters = [i for i, c in enumerate(before) if c.isalpha()]
-        if letters and draw(COINS):
-            at = draw(st.sampled_from(letters))
+        if bool(letters) and draw(st.booleans()):
+            at = letters[draw(st.integers(0, len(letters) - 1))]
             after = before[:at] + draw(st.sampled_from([*"aetnO05", "", "rn", " ", "а"])) + before[at + 1 :]
         else:
             after = draw(st.one_of(st.text(alphabet=ALPHABET, max_size=8), st.just(figures.letter_to_digit(before) or "")))
