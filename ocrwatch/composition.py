@@ -26,6 +26,7 @@ from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.inbox import InboxRules
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.output.sidecar import names
+from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
@@ -65,7 +66,7 @@ def engine_specs(settings: Configuration, scratch: Path) -> EngineSpecs:
             "tessdata": _text(settings.ocr.tesseract.tessdata),
             "license_file": _text(aspose.license_file),
             "allow_trial": aspose.allow_trial,
-            "openssl": _text(aspose.openssl),
+            "openssl": _text(find_openssl(aspose.openssl) or aspose.openssl),  # a worker has no HOME to search
             "threads": 1,
             "scratch": str(folder),
         }

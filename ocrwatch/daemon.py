@@ -59,6 +59,7 @@ class Daemon:
         self._signals: set[int] = set()
         self._started_s = self._clock()
         self._renewed_s = self._clock()
+        self._notice = ""
         self.reload = False
 
     def run(self) -> None:
@@ -271,7 +272,7 @@ class Daemon:
     def _in_words(self) -> str:
         offline = sum(w.inbox.status().state is InboxState.OFFLINE for w in self._watched.values())
         words = f"watching {len(self._watched)} inboxes" + (f", {offline} offline" if offline else "")
-        return f"{words}; {self._dispatcher.active()} files in work, {self._pool.waiting()} pages waiting"
+        return f"{self._notice}{words}; {self._dispatcher.active()} files in work, {self._pool.waiting()} pages waiting"
 
     def _obey_signals(self) -> None:
         signals = set(self._signals)
@@ -286,7 +287,7 @@ class Daemon:
             load(self._config_path)
         except OcrwatchError as error:
             log.error("the changed configuration is not taken: %s", error)
-            systemd.notify(STATUS=f"configuration not taken: {str(error).splitlines()[0]}")
+            self._notice = f"changed configuration not taken: {str(error).splitlines()[0]}; "
             return
         log.info("taking the changed configuration")
         systemd.notify(RELOADING=1, MONOTONIC_USEC=systemd.monotonic_usec(), STATUS="reloading")

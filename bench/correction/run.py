@@ -32,12 +32,13 @@ os.environ["OMP_THREAD_LIMIT"] = "1"  # read by Tesseract when it loads
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import channel, edits, figures
-from ocrwatch.correction.corrector import Judge, Weights, correct_page, weights_for
+from ocrwatch.correction.corrector import Judge, correct_page
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.lexicon import WordList
 from ocrwatch.correction.llama import Llama, LoadOptions
 from ocrwatch.correction.model import ModelJudge, ModelWriter
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
+from ocrwatch.correction.weights import Weights, weights_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 TESSDATA = "/usr/share/tesseract-ocr/5/tessdata"

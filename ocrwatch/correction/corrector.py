@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from ocrwatch.correction import figures, rewrite
@@ -24,6 +25,7 @@ from ocrwatch.correction.guard import Guard
 from ocrwatch.correction.profiles import instruction
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
 from ocrwatch.correction.rewrite import Proposal, Written
+from ocrwatch.correction.weights import Weights, weights_for
 from ocrwatch.correction.words import Piece, pieces
 from ocrwatch.ocr.engine import Word
 
@@ -43,38 +45,6 @@ class Writer(Protocol):
         """The answer, or why there is none; it may disturb what the judge holds of the page, not what it answers."""
         ...
 
-
-@dataclass(frozen=True)
-class Weights:
-    """The numbers of the formula, in nats; `bench/correction/run.py` measures what they do.
-
-    alpha: how far the model's gain is believed. margin: asked of every edit. known: more, for a rare word of the lists.
-    capitalized, capitals: more, for a word that may be a name, written so. sure: more, where the engine was sure of it.
-    clean: how far a page with few suspicious words raises the margin. rewrite: more, for what the model wrote. digit: more,
-    for a letter in the place of a digit. rare_zipf: words of the lists up to this frequency may be misreadings too, which the
-    lists' own sources had. short: more, for an unlisted word of two letters. shortest: letters of the shortest word looked at.
-    """
-
-    alpha: float = 0.8
-    margin: float = 1.0
-    known: float = 1.5
-    capitalized: float = 2.0
-    capitals: float = 4.0
-    sure: float = 1.5
-    clean: float = 1.0
-    rewrite: float = 1.0
-    digit: float = 1.0
-    rare_zipf: float = 3.0
-    short: float = 2.0
-    shortest: int = 2
-
-
-CALIBRATED = {"en": Weights()}
-"""By language, as measured with SmolLM2-135M on degraded English pages and newspapers: ten right edits to a wrong one and
-more, where most of the wrong ones mend what the printer had wrong."""
-
-STRICT = Weights(alpha=0.6, margin=1.5, rare_zipf=0.0, shortest=3)
-"""For every other language: a small model knows it less than it seems to, and takes rare words and names for misreadings."""
 
 _SURE_CONFIDENCE = 0.95
 _UNSURE_CONFIDENCE = 0.5
@@ -113,11 +83,6 @@ def correct_page(
     if request.mode is Mode.REWRITE and writer is not None:
         page.rewrite(writer, expired)
     return page.result(len(suspicious))
-
-
-def weights_for(languages: Sequence[str]) -> Weights:
-    """The weights of the page's languages; those of the first one rule, because the word lists of all hold at once."""
-    return CALIBRATED.get(languages[0], STRICT) if languages else STRICT
 
 
 @dataclass(frozen=True)
@@ -171,7 +136,8 @@ class _Page:
 
     def suspicious(self) -> list[_Place]:
         """The places that look wrong, in order."""
-        words = [self._place(p) for p in self._pieces if self._is_open(p)]
+        halves = self._halves()
+        words = [self._place(p) for p in self._pieces if self._is_open(p) and p.start not in halves]
         found = [place for place in words if place is not None]
         small = sum(p.text.islower() and len(p.text) > _SHORT for p in self._pieces)
         self._damage = (sum(p.read.islower() and len(p.read) > _SHORT and not p.frequency for p in found) + 1) / (small + 20)
@@ -245,6 +211,16 @@ class _Page:
         """Whether a piece may be corrected at all. Two letters in capitals are initials or a code."""
         long_enough = len(piece.text) >= self._weights.shortest and (len(piece.text) > _SHORT or piece.text.islower())
         return long_enough and not self._guard.is_protected(piece.start, piece.end)
+
+    def _halves(self) -> set[int]:
+        """The places of words that make a word of the lists together with the one beside them: parted, not misread."""
+        found: set[int] = set()
+        for first, second in pairwise(self._pieces):
+            if self._raw[first.end : second.start].strip("-‐¬\u00ad \t\r\n"):
+                continue
+            if self._lexicon.frequency(first.text + second.text):
+                found |= {first.start, second.start}
+        return found
 
     def _place(self, piece: Piece) -> _Place | None:
         frequency = self._frequency(piece.text)

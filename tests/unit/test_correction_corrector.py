@@ -127,6 +127,11 @@ def test_word_broken_over_a_line_end_is_left_alone() -> None:
     assert corrected(CorrectionRequest("the cat lic-\nemse sat"))[0] == "the cat lic-\nemse sat"
 
 
+def test_halves_of_a_parted_word_are_left_alone() -> None:
+    """Two pieces that are a word together are no misreadings of other words."""
+    assert corrected(CorrectionRequest("the reci pient sat on tot al"))[0] == "the reci pient sat on tot al"
+
+
 def test_engine_alternatives_are_candidates() -> None:
     """What the engine would have read instead is put before the judge."""
     judge, lexicon = Judge(), Lexicon()
