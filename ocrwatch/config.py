@@ -5,18 +5,17 @@ Owns the keys, their types and their defaults. Only `cli` and `daemon` read it; 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ocrwatch import yamlmap
+from ocrwatch import problems, yamlmap
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
 from ocrwatch.ocr.engine import EngineName, PdfText
@@ -275,30 +274,15 @@ def parse(text: str, *, source: str) -> Configuration:
         raise UsageError(f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
         raise ConfigError([f"{source}: must hold keys and values; `inboxes` is the one that it needs"])
-    problems = [(lines[path], yamlmap.dotted(path), "the key is there twice") for path in yamlmap.duplicates(tree)]
+    found = [(lines[path], yamlmap.dotted(path), "the key is there twice") for path in yamlmap.duplicates(tree)]
     try:
         configuration = _with_names(Configuration.model_validate(data))
-        problems += [(yamlmap.line(lines, path), yamlmap.dotted(path), message) for path, message in _cross_checks(configuration)]
+        found += [(yamlmap.line(lines, path), yamlmap.dotted(path), message) for path, message in _cross_checks(configuration)]
     except ValidationError as error:
-        problems += [_problem(lines, dict(e)) for e in error.errors()]
-    if problems:
-        raise ConfigError(_as_lines(source, problems))
+        found += [problems.of_validation(dict(e), lines, Configuration) for e in error.errors()]
+    if found:
+        raise ConfigError(problems.as_lines(source, found))
     return configuration
-
-
-def _as_lines(source: str, problems: list[tuple[int, str, str]]) -> list[str]:
-    """One line a place: what several alternatives of a value say of it is joined."""
-    by_place: dict[tuple[int, str], list[str]] = {}
-    for line, path, message in sorted(set(problems)):
-        by_place.setdefault((line, path), []).append(message)
-    # A list whose items are wrong counts as too short as well, which would only mislead.
-    wrong_inside = {path.partition("[")[0] if "[" in path else path.rpartition(".")[0] for _, path in by_place}
-    wrong_inside |= {path.rpartition("[")[0] for _, path in by_place if "[" in path}
-    return [
-        f"{source}:{line}: {path}: {', or: '.join(messages)}"
-        for (line, path), messages in by_place.items()
-        if not (path in wrong_inside and all("should have at least 1 item" in message for message in messages))
-    ]
 
 
 def _with_names(configuration: Configuration) -> Configuration:
@@ -317,20 +301,12 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
     for index, inbox in enumerate(configuration.inboxes):
         here: yamlmap.Path = ("inboxes", index)
         for other in configuration.inboxes[:index]:
-            if inbox.name == other.name:
-                yield (*here, "name"), f"another inbox has the name {inbox.name!r} too; give each a `name` of its own"
-            if _is_within(inbox.path, other.path) or _is_within(other.path, inbox.path):
-                yield (*here, "path"), f"overlaps with the inbox {other.path}; a scan belongs to one inbox"
-            if inbox.output.directory is not None and inbox.output.directory == other.output.directory:
-                yield (*here, "output", "directory"), f"the inbox {other.name} writes there too; texts of one name would collide"
+            yield from (((*here, *key), message) for key, message in _conflicts(inbox, other))
         if _is_within(configuration.state_dir, inbox.path):
             yield (*here, "path"), f"holds the state directory {configuration.state_dir}; keep them apart"
         profile = inbox.correction.profile
         if profile is not None and profile not in known_profiles:
             yield (*here, "correction", "profile"), _no_profile(profile, known_profiles)
-        if any(_shares_output(inbox, other) for other in configuration.inboxes[:index]):
-            message = f"another inbox writes its text there ({_output_of(inbox)}); give each a folder of its own"
-            yield (*here, "output", "directory"), message
         dictionary = inbox.correction.dictionary
         if dictionary is not None and not dictionary.is_file():
             yield (*here, "correction", "dictionary"), f"{dictionary} is no file; it should hold one word a line"
@@ -340,53 +316,18 @@ def _no_profile(name: str, known: set[str] | frozenset[str]) -> str:
     return f"no profile {name!r}; there is {', '.join(sorted(known))}, and what you add under correction.profiles"
 
 
-def _output_of(inbox: InboxSettings) -> Path:
-    return inbox.output.directory or inbox.path
+def _conflicts(inbox: InboxSettings, other: InboxSettings) -> Iterator[tuple[yamlmap.Path, str]]:
+    if inbox.name == other.name:
+        yield ("name",), f"another inbox has the name {inbox.name!r} too; give each a `name` of its own"
+    if _overlap(inbox.path, other.path):
+        yield ("path",), f"overlaps with the inbox {other.path}; a scan belongs to one inbox"
+    elif _overlap(inbox.output.directory or inbox.path, other.output.directory or other.path):
+        yield ("output", "directory"), f"overlaps with where the inbox {other.name} writes; texts of one name would collide"
 
 
-def _shares_output(one: InboxSettings, other: InboxSettings) -> bool:
-    """Whether two inboxes may have one sidecar for two scans. Inboxes that overlap are told of as such."""
-    if one.output.directory is None and other.output.directory is None:
-        return False
-    return _is_within(_output_of(one), _output_of(other)) or _is_within(_output_of(other), _output_of(one))
+def _overlap(one: Path, other: Path) -> bool:
+    return _is_within(one, other) or _is_within(other, one)
 
 
 def _is_within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
-
-
-def _problem(lines: dict[yamlmap.Path, int], error: dict[str, Any]) -> tuple[int, str, str]:
-    # Pydantic adds the names of union members and validators to the location; the file knows only its own keys.
-    path: yamlmap.Path = ()
-    for part in error["loc"]:
-        if (*path, part) in lines or error["type"] in ("missing", "extra_forbidden"):
-            path = (*path, part)
-    message = _message(error)
-    return yamlmap.line(lines, path), yamlmap.dotted(path), message
-
-
-def _message(error: dict[str, Any]) -> str:
-    if error["type"] == "extra_forbidden":
-        key = str(error["loc"][-1])
-        near = difflib.get_close_matches(key, _known_keys(error["loc"]), n=1, cutoff=0.6)
-        return f"unknown key; did you mean `{near[0]}`?" if near else "unknown key"
-    if error["type"] == "missing":
-        return "is missing"
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _known_keys(location: yamlmap.Path) -> list[str]:
-    model: type[BaseModel] = Configuration
-    for part in location[:-1]:
-        if isinstance(part, int) or part not in model.model_fields:
-            continue
-        found = list(_model_classes(model.model_fields[part].annotation))
-        model = found[0] if found else model
-    return list(model.model_fields)
-
-
-def _model_classes(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _model_classes(argument)

@@ -1,4 +1,4 @@
-"""YAML as the configuration is written in it, and where a value stands: the line of every dotted path, keys that are there twice."""
+"""The YAML of the configuration, and where a value stands in it: the line of every dotted path, keys that are there twice."""
 
 from __future__ import annotations
 

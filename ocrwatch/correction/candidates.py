@@ -12,7 +12,7 @@ from typing import Protocol
 from ocrwatch.correction.channel import SEGMENT, Channel
 from ocrwatch.correction.words import carry_case
 
-MAX_CANDIDATES = 6
+MAX_CANDIDATES = 5
 _NATS_PER_ZIPF = 1.0
 """How much a tenfold frequency counts against the channel's cost, in the order of candidates."""
 

@@ -18,8 +18,11 @@ LEFT_CHARACTERS = 700
 KEPT_CHARACTERS = 250
 """What is left of it when the anchor moves."""
 
-RIGHT_CHARACTERS = 24
+RIGHT_CHARACTERS = 12
 """The right text, up to the end of the word that this falls into."""
+
+_LONGEST_RIGHT = 40
+"""The right text where the word that it ends in has no end."""
 
 _BEGINNING = "\n"
 """Before the page: a chat model takes a bare start token for the beginning of a role, not of a text."""
@@ -63,12 +66,12 @@ class Context:
     def _move_anchor(self, start: int) -> None:
         if start < self._anchor or start - self._anchor > LEFT_CHARACTERS:
             index = bisect_right(self._starts, max(0, start - KEPT_CHARACTERS)) - 1
-            self._anchor = self._starts[max(index, 0)]
+            self._anchor = max(self._starts[max(index, 0)], start - LEFT_CHARACTERS)
 
     def _right(self, end: int) -> str:
         index = bisect_right(self._ends, end + RIGHT_CHARACTERS)
         stop = self._ends[min(index, len(self._ends) - 1)] if self._ends else end
-        return _fold(self._raw[end : max(stop, end)]).rstrip()
+        return _fold(self._raw[end : min(max(stop, end), end + _LONGEST_RIGHT)]).rstrip()
 
 
 def _fold(text: str) -> str:

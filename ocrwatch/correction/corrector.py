@@ -21,7 +21,7 @@ from ocrwatch.correction.candidates import Candidate, Lexicon, propose
 from ocrwatch.correction.channel import Channel
 from ocrwatch.correction.context import Context
 from ocrwatch.correction.edits import Edit, Reason
-from ocrwatch.correction.guard import Guard
+from ocrwatch.correction.guard import MAX_EDIT_CHARACTERS, Guard
 from ocrwatch.correction.profiles import instruction
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
 from ocrwatch.correction.rewrite import Proposal, Written
@@ -54,6 +54,10 @@ _TYPICAL_DAMAGE = 0.06
 _MAX_CLEAN_NATS = 2.5
 _DOUBTFUL_SHARE = 0.02
 _SHORT = 2
+_RULE_NATS = 10.0
+"""The score of an edit that a rule makes, without a model: as sure as the surest."""
+
+
 _MORE_TOKENS = 64
 
 
@@ -73,7 +77,8 @@ def correct_page(
     request as long as `expired` never says True and the judge is deterministic.
     """
     page = _Page(request, judge=judge, lexicon=lexicon, channel=channel, weights=weights or weights_for(request.languages))
-    page.take_misread_digits()
+    if request.letter_to_digit:
+        page.take_misread_digits()
     suspicious = page.suspicious()
     for place in suspicious:
         if expired():
@@ -132,7 +137,7 @@ class _Page:
         for start, token in self._context.tokens():
             changed = figures.letter_to_digit(token)
             if changed is not None:
-                self._take(Edit(start, token, changed, Reason.LETTER_TO_DIGIT, 0.0))
+                self._take(Edit(start, token, changed, Reason.LETTER_TO_DIGIT, _RULE_NATS))
 
     def suspicious(self) -> list[_Place]:
         """The places that look wrong, in order."""
@@ -141,6 +146,9 @@ class _Page:
         found = [place for place in words if place is not None]
         small = sum(p.text.islower() and len(p.text) > _SHORT for p in self._pieces)
         self._damage = (sum(p.read.islower() and len(p.read) > _SHORT and not p.frequency for p in found) + 1) / (small + 20)
+        if self._damage > self._weights.foreign_share:
+            self._whys.append("most words are in none of the page's languages; no word was touched")
+            return []
         if self._request.digit_to_letter:
             found += self._misread_letters()
         return sorted(found, key=lambda place: place.start)
@@ -209,8 +217,9 @@ class _Page:
 
     def _is_open(self, piece: Piece) -> bool:
         """Whether a piece may be corrected at all. Two letters in capitals are initials or a code."""
-        long_enough = len(piece.text) >= self._weights.shortest and (len(piece.text) > _SHORT or piece.text.islower())
-        return long_enough and not self._guard.is_protected(piece.start, piece.end)
+        length = len(piece.text)
+        fits = self._weights.shortest <= length <= MAX_EDIT_CHARACTERS and (length > _SHORT or piece.text.islower())
+        return fits and not self._guard.is_protected(piece.start, piece.end)
 
     def _halves(self) -> set[int]:
         """The places of words that make a word of the lists together with the one beside them: parted, not misread."""

@@ -33,6 +33,10 @@ _DAY_DATE = re.compile(r"(?:0?[1-9]|[12][0-9]|3[01])([-/.])(?:0?[1-9]|[12][0-9]|
 _CODE_STEMS = re.compile("mp|sha|md|utf|ascii|co|ch|nh|no|so|ho|[a-z]|usb|dvb|ps|cv|cat|web|ac|ad|ip|ipv")
 
 
+_LONGEST = 40
+"""Characters of a token that an exception may concern; a hostile page has longer ones."""
+
+
 def is_numeric(character: str) -> bool:
     """True for a digit or numeral of any script and style."""
     return character.isnumeric() or unicodedata.category(character)[0] == "N"
@@ -56,7 +60,7 @@ def letter_to_digit(token: str) -> str | None:
     """
     core = token.strip(_OUTER).rstrip(".")
     start = token.find(core)
-    if sum(c in "0123456789" for c in core) < 2 or not any(c in LETTER_TO_DIGIT for c in core):
+    if len(core) > _LONGEST or sum(c in "0123456789" for c in core) < 2 or not any(c in LETTER_TO_DIGIT for c in core):
         return None
     if any(is_numeric(c) and c not in "0123456789" for c in core):
         return None
@@ -91,7 +95,12 @@ def digit_to_letter(token: str, is_word: Callable[[str], bool]) -> tuple[str, ..
     """
     core = token.strip(_OUTER + ".")
     start = token.find(core)
-    if not re.fullmatch(r"[^\W\d_]+[0-9]?[^\W\d_]*", core) or len(core) < 3 or not any(c in DIGIT_TO_LETTERS for c in core):
+    if (
+        len(core) > _LONGEST
+        or not re.fullmatch(r"[^\W\d_]+[0-9]?[^\W\d_]*", core)
+        or len(core) < 3
+        or not any(c in DIGIT_TO_LETTERS for c in core)
+    ):
         return ()
     at = next(i for i, c in enumerate(core) if c in DIGIT_TO_LETTERS)
     stem, tail = core[:at], core[at + 1 :]

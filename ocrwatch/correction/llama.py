@@ -155,8 +155,10 @@ class Llama:
         """Run (token, position, sequence, wanted) entries, at most BATCH_TOKENS.
 
         Returns the logits of the wanted ones, in order, valid until the next call.
-        Raises ModelUnavailable when the cache has no room.
+        Raises ModelUnavailable when the cache has no room, ValueError for too many entries.
         """
+        if len(entries) > BATCH_TOKENS:  # llama.cpp would write beyond its batch
+            raise ValueError(f"{len(entries)} tokens at once, {BATCH_TOKENS} is the most")
         batch, wanted = self._batch, 0
         batch.n_tokens = len(entries)
         for row, (token, position, sequence, is_wanted) in enumerate(entries):

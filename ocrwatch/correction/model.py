@@ -16,6 +16,9 @@ from ocrwatch.correction.rewrite import Written
 _MAIN = 0
 """The sequence that holds the left text; the alternatives are in the others."""
 
+_LONGEST_STEM = 40
+"""Characters of a word's beginning that are run again with each alternative."""
+
 _PROBE = "The quick brown fox"
 _PROBE_TOLERANCE_NATS = 0.5
 
@@ -76,19 +79,25 @@ class ModelJudge:
         """The log probabilities of all tokens but the first of each tail, as parallel sequences in as few batches as fit."""
         sums = [0.0] * len(tails)
         base = len(self._held)
+        room = min(BATCH_TOKENS, self._llama.context_tokens - base)
         entries: list[tuple[int, int, int, bool]] = []
         followers: list[tuple[int, int]] = []
         for number, tail in enumerate(tails):
-            if len(entries) + len(tail) > BATCH_TOKENS:
-                self._add_up(entries, followers, sums)
+            if len(entries) + len(tail) > room:
+                self._finish_branches(entries, followers, sums)
                 entries, followers = [], []
             self._llama.branch(_MAIN, number + 1)
             entries += [(token, base + i, number + 1, True) for i, token in enumerate(tail[:-1])]
             followers += [(number, token) for token in tail[1:]]
-        self._add_up(entries, followers, sums)
-        for number in range(len(tails)):
-            self._llama.truncate(number + 1, -1)
+        self._finish_branches(entries, followers, sums)
         return sums
+
+    def _finish_branches(
+        self, entries: list[tuple[int, int, int, bool]], followers: list[tuple[int, int]], sums: list[float]
+    ) -> None:
+        self._add_up(entries, followers, sums)
+        for sequence in range(1, MAX_SEQUENCES):
+            self._llama.truncate(sequence, -1)
 
     def _run_one_by_one(self, tails: list[list[int]]) -> list[float]:
         """The same for a model whose memory cannot branch."""
@@ -159,7 +168,7 @@ class ModelWriter:
 def _last_break(text: str) -> int:
     """Where the last white space begins: tokens begin with their space, so the text is cut before it."""
     stripped = text.rstrip()
-    return len(stripped) if stripped != text else max(text.rfind(" "), 0)
+    return len(stripped) if stripped != text else max(text.rfind(" "), len(text) - _LONGEST_STEM, 0)
 
 
 def _log_softmax(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
 
 _STALL_S = 120.0  # without a byte; a download has no total limit
+_LOOK_S = 0.5  # between two looks at the clock while a back-off lasts
 _HOLD_S = 1.0  # between two looks at a model that is kept for pages in recognition
 
 
@@ -184,7 +185,7 @@ class ModelOwner:
         retry_at = self._worker.snapshot().retry_at
         if retry_at is None or self._clock() >= retry_at:
             return self._queue.take(self._wait_s())
-        self._stopping.wait(min(0.5, retry_at - self._clock()))
+        self._stopping.wait(min(_LOOK_S, retry_at - self._clock()))
         return None
 
     def _load(self) -> bool:

@@ -14,8 +14,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ocrwatch.correction import channel
-from ocrwatch.correction.protocol import CorrectionRequest
-from ocrwatch.errors import OcrwatchError
+from ocrwatch.correction.protocol import Correction, CorrectionRequest
+from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.worker import child
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ocrwatch.correction.llama import Llama, LoadOptions
 
 _WORD_LISTS_KEPT = 4
+_SMALLEST_CONTEXT_TOKENS = 2048
+"""Room for the left text and the longest alternatives that a hostile page can make."""
+
 _PROGRESS_EVERY_S = 2.0
 
 
@@ -69,16 +72,20 @@ class Worker:
         return self._judge.branching
 
     def correct(self, message: child.Message) -> child.Message:
-        """One page. Raises WorkerRefused's kind for a request that is none, MissingPart for a language without a word list."""
+        """One page. Raises OcrwatchError for a request that is none; a language without a word list leaves the page raw."""
         from ocrwatch.correction.corrector import correct_page
 
         request = read_request(message)
         begun = time.monotonic()
+        try:
+            lexicon = self._lexicon(request)
+        except MissingPart as lacking:
+            return Correction(truncated=True, review=True, why=str(lacking)).to_json()
         self._judge.reset()
         correction = correct_page(
             request,
             judge=self._judge,
-            lexicon=self._lexicon(request),
+            lexicon=lexicon,
             channel=self._channel,
             writer=self._writer,
             expired=_expiry(begun, request.budget_s),
@@ -117,7 +124,7 @@ def _load_options(options: Mapping[str, Any]) -> LoadOptions:
     return LoadOptions(
         path=str(options["model_path"]),
         gpu_layers=None if layers == "auto" else int(layers),
-        context_tokens=int(options.get("context_tokens", 4096)),
+        context_tokens=max(_SMALLEST_CONTEXT_TOKENS, int(options.get("context_tokens", 4096))),
         threads=max(1, int(options.get("threads") or len(os.sched_getaffinity(0)))),
         mmap=bool(options.get("mmap", True)),
     )

@@ -12,12 +12,13 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.errors import Infrastructure, OcrwatchError, from_wire
+from ocrwatch.errors import Infrastructure, OcrwatchError, UsageError, from_wire
 from ocrwatch.worker import frames
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class ControlServer:
         except OSError as error:
             self._socket.close()
             raise Infrastructure(
-                f"cannot listen at {path}: {error.strerror}", "set `control_socket` to a writable place"
+                f"cannot listen at {path}: {error.strerror or error}", "set `control_socket` to a writable place"
             ) from error
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
@@ -77,22 +78,36 @@ class ControlServer:
             except OSError:
                 continue
             with connection, contextlib.suppress(OSError, frames.FrameError):
-                connection.settimeout(_PATIENCE_S)
-                request = frames.receive(connection)
+                request = _request(connection)
                 if request is not None:
-                    connection.sendall(frames.encode(self._reply(request, _caller(connection))))
+                    reply = self._reply(request, _caller(connection))
+                    connection.settimeout(_PATIENCE_S)
+                    connection.sendall(reply)
 
-    def _reply(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    def _reply(self, request: Mapping[str, Any], caller: Caller) -> bytes:
         answer = self._answers.get(str(request.get("op")))
-        if answer is None:
-            return {"error": {"kind": "UsageError", "message": f"the daemon knows no request {request.get('op')!r}"}}
         try:
-            return {"ok": answer(request, caller)}
+            if answer is None:
+                raise UsageError(f"the daemon knows no request {request.get('op')!r}")
+            return frames.encode({"ok": answer(request, caller)})
         except OcrwatchError as error:
-            return {"error": error.to_wire()}
+            return frames.encode({"error": error.to_wire()})
         except Exception as error:  # a request is a job of its own: the daemon must outlive any
             log.exception("request %s failed", request.get("op"))
-            return {"error": {"kind": "OcrwatchError", "message": f"{type(error).__name__}: {error}"}}
+            return frames.encode({"error": {"kind": "OcrwatchError", "message": f"{type(error).__name__}: {error}"}})
+
+
+def _request(connection: socket.socket) -> dict[str, Any] | None:
+    """What a caller asks; None when it goes, or takes its time."""
+    reader, limit = frames.FrameReader(), time.monotonic() + _PATIENCE_S
+    while (left_s := limit - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        data = connection.recv(1 << 16)
+        if not data:
+            return None
+        if messages := reader.feed(data):
+            return messages[0]
+    return None
 
 
 def _caller(connection: socket.socket) -> Caller:

@@ -124,7 +124,9 @@ class Supervised:
         try:
             return self._start(replace(self._spec(), ended=self._interrupted), progress=progress)
         except OSError as error:  # no more processes or descriptors, no folder for it: the machine, not the worker
-            raise Infrastructure(f"a worker cannot be started: {error}", "check memory, disk and limits of the service") from error
+            raise Infrastructure(
+                f"a worker cannot be started: {error}", "check memory, disk and limits of the service"
+            ) from error
 
     def call(self, request: Mapping[str, Any], *, deadline_s: float, progress: Progress | None = None) -> dict[str, Any]:
         """The reply to one request, starting the process when there is none.

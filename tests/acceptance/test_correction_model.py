@@ -17,7 +17,7 @@ import pytest
 
 from ocrwatch.correction.edits import Edit, apply, undo
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
-from ocrwatch.errors import ModelUnavailable, OcrwatchError, from_wire
+from ocrwatch.errors import ModelUnavailable, from_wire
 from ocrwatch.worker import frames
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
@@ -133,11 +133,12 @@ def test_clean_page_is_left_alone(loaded: tuple[Client, dict[str, Any]]) -> None
 
 
 def test_profile_prompt_and_other_languages_are_taken(loaded: tuple[Client, dict[str, Any]]) -> None:
-    """A prompt conditions the score; a language without a list is an error that names it."""
+    """A prompt conditions the score; a language without a word list leaves the page raw, and says so."""
     request = CorrectionRequest(TUTORIAL, prompt="Financial document: invoice, total amount.")
     assert apply(TUTORIAL, loaded[0].correct(request).edits) == TUTORIAL_CORRECTED
-    with pytest.raises(OcrwatchError, match="xx"):
-        loaded[0].correct(CorrectionRequest("text", languages=("xx",)))
+    latin = loaded[0].correct(CorrectionRequest("Gallia est omnls dlvisa", languages=("la",)))
+    assert (latin.edits, latin.truncated) == ((), True)
+    assert "'la'" in latin.why
 
 
 def test_budget_that_ran_out_leaves_the_page_raw(loaded: tuple[Client, dict[str, Any]]) -> None:
@@ -145,6 +146,14 @@ def test_budget_that_ran_out_leaves_the_page_raw(loaded: tuple[Client, dict[str,
     correction = loaded[0].correct(CorrectionRequest("The recipiont receives a licerise.\n", budget_s=0.0))
     assert correction.edits == ()
     assert correction.truncated
+
+
+@pytest.mark.parametrize("filling", ["字", "x", "|", "'", "\u0301", "1"])
+def test_hostile_page_is_answered(loaded: tuple[Client, dict[str, Any]], filling: str) -> None:
+    """Endless words of any script neither crash the worker nor take the whole budget."""
+    text = f"The recipiont{filling * 3000} licerise {filling * 3000}receives a licerise, {filling * 20_000} and tlie cat"
+    correction = loaded[0].correct(CorrectionRequest(text, budget_s=60.0))
+    assert undo(apply(text, correction.edits), correction.edits) == text
 
 
 def test_rewrite_never_adds_what_is_not_there(loaded: tuple[Client, dict[str, Any]]) -> None:

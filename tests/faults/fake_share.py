@@ -75,7 +75,7 @@ class FakeShare:
         self._scanning = True
         try:
             for directory in sorted(self.directories):
-                inside = directory == start or start == "" or directory.startswith(f"{start}/")
+                inside = start in (directory, "") or directory.startswith(f"{start}/")
                 if not inside or (directory != start and not recursive):
                     continue
                 if any(directory == bad or directory.startswith(f"{bad}/") for bad in self.unreadable):

@@ -88,7 +88,9 @@ def test_journal_of_a_newer_version_is_refused(tmp_path: Path, read_only: bool) 
         _open(tmp_path / "journal.db", read_only=read_only)
 
 
-@pytest.mark.parametrize("content", [b"this is no database at all, but long enough to be one" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"this is no database at all, but long enough to be one" * 100, b"SQLite format 3\0" + b"\xff" * 4096]
+)
 def test_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> None:
     """In words, and it stays as it is."""
     (tmp_path / "journal.db").write_bytes(content)
@@ -157,9 +159,7 @@ def test_threads_do_not_meet_in_the_middle(tmp_path: Path) -> None:
 
 # -- checkpoints ---------------------------------------------------------------------------------------------------
 
-_PAGE = PageResult(
-    text="Hello \udcff", engine="e", engine_version="1", source=PageSource.OCR, width_px=1, height_px=1, dpi=300.0
-)
+_PAGE = PageResult(text="Hello \udcff", engine="e", engine_version="1", source=PageSource.OCR, width_px=1, height_px=1, dpi=300.0)
 
 
 def test_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:

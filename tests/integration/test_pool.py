@@ -62,7 +62,12 @@ def test_pages_are_counted_and_read(make_pool: Make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "error"),
-    [({"corrupt": True}, CorruptFile), ({"bug": True}, WorkerRefused), ({"die": True}, WorkerDied), ({"hang": True}, WorkerTimedOut)],
+    [
+        ({"corrupt": True}, CorruptFile),
+        ({"bug": True}, WorkerRefused),
+        ({"die": True}, WorkerDied),
+        ({"hang": True}, WorkerTimedOut),
+    ],
 )
 def test_page_that_fails_says_how_and_the_next_is_read(
     make_pool: Make, tmp_path: Path, page: dict[str, Any], error: type[Exception]
@@ -121,7 +126,10 @@ def test_forgotten_pages_are_not_read(make_pool: Make, tmp_path: Path) -> None:
     document = {"pages": [{"text": "first", "wait_for": str(mark)}, {"text": "second"}]}
     in_hand = pool.recognize("in", 1, _task(tmp_path, document))
     wait_until(lambda: pool.waiting() == 0)
-    forgotten, other = pool.recognize("in", 1, _task(tmp_path, document, 2)), pool.recognize("in", 2, _task(tmp_path, document, 2))
+    forgotten, other = (
+        pool.recognize("in", 1, _task(tmp_path, document, 2)),
+        pool.recognize("in", 2, _task(tmp_path, document, 2)),
+    )
     pool.forget("in", 1)
     mark.touch()
     assert in_hand.result(20).text == "first"

@@ -15,7 +15,6 @@ from ocrwatch.config import (
     CorrectionMode,
     InboxSettings,
     ProfileSettings,
-    _model_classes,
     default_path,
     load,
     parse,
@@ -23,6 +22,7 @@ from ocrwatch.config import (
     parse_size,
 )
 from ocrwatch.errors import ConfigError, UsageError
+from ocrwatch.problems import models_in
 from tests.conftest import PROJECT
 
 EXAMPLE = PROJECT / "config.example.yaml"
@@ -118,8 +118,8 @@ def test_unknown_key_comes_with_the_one_that_was_meant(text: str, words: str) ->
         ("{path: /var/lib}", "holds the state directory"),
         ("{path: /b, after: archive}", "needs `archive_to`"),
         ("{path: /b, after: archive, archive_to: /b/old}", "lies inside the inbox"),
-        ("{path: /b, output: {directory: /srv/a}}", "another inbox writes its text there"),
-        ("{path: /b, output: {directory: /srv/a/texts}}", "another inbox writes its text there"),
+        ("{path: /b, output: {directory: /srv/a}}", "overlaps with where the inbox a writes"),
+        ("{path: /b, output: {directory: /srv/a/texts}}", "overlaps with where the inbox a writes"),
         ("{path: /b, languages: [klingon]}", "klingon"),
         ("{path: b}", "is not absolute"),
     ],
@@ -135,7 +135,7 @@ def test_two_inboxes_with_one_output_folder_are_refused() -> None:
     output = "output: {directory: /texts}"
     problems = _problems(f"inboxes:\n  - {{path: /a, {output}}}\n  - {{path: /b, {output}}}\n")
     assert problems == [
-        "c.yaml:3: inboxes[1].output.directory: another inbox writes its text there (/texts); give each a folder of its own"
+        "c.yaml:3: inboxes[1].output.directory: overlaps with where the inbox a writes; texts of one name would collide"
     ]
 
 
@@ -220,7 +220,7 @@ def test_example_mentions_every_key() -> None:
 def _keys(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
         yield (*above, name)
-        for inner in _model_classes(field.annotation):
+        for inner in models_in(field.annotation):
             if inner is not ProfileSettings:  # a mapping of the user's own, empty by default
                 yield from _keys(inner, (*above, name))
 

@@ -127,6 +127,14 @@ def test_word_broken_over_a_line_end_is_left_alone() -> None:
     assert corrected(CorrectionRequest("the cat lic-\nemse sat"))[0] == "the cat lic-\nemse sat"
 
 
+def test_page_in_another_language_is_left_alone() -> None:
+    """Where most words are in no list, the lists are the wrong ones: nothing is asked, and the reply says why."""
+    judge = Judge()
+    _, result = corrected(CorrectionRequest("der tlie kate sass aufd matte undx rief lauto nochs mahl " * 3), judge)
+    assert (result.edits, judge.asked) == ((), [])
+    assert "languages" in result.why
+
+
 def test_halves_of_a_parted_word_are_left_alone() -> None:
     """Two pieces that are a word together are no misreadings of other words."""
     assert corrected(CorrectionRequest("the reci pient sat on tot al"))[0] == "the reci pient sat on tot al"

@@ -17,6 +17,7 @@ EXCEPTIONS = (Reason.LETTER_TO_DIGIT, Reason.DIGIT_TO_LETTER)
 ALPHABET = "abelnotwsOlISBZTKäßçиа0123456789٣１²½三Ⅳ$€£¢₹%‰§#+-−–.,:;/'’|!() \n\t\f\r\u2028\u00a0\u202f"
 FRAGMENTS = st.sampled_from(
     [
+        *("inanlté", "knovvn", "recipiont", "tlie", "werk", "ofthe", "well-knovvn", "d'accuser", "wal", "2O23-07-15", "1O0,50€"),
         *("the", "tlie", "cat", "$1O0.00", "1,000.50", "12/05/2023", "5%", "No.", "5", "-", "−5", "345", "kg", "16", "B"),
         *("qu1ck", "wa3", "H2O", "IV", "XIV", "EUR", "€", "Mr", "not", "now", "ten", "zwei", "May"),
         " ",
@@ -42,25 +43,33 @@ TEXTS = st.one_of(
 
 
 @st.composite
+def proposed_edits(draw: st.DrawFn, raw: str) -> Edit:
+    """An edit of some stretch of the page: of a word, of a token, or of anything; often nearly right, sometimes wild."""
+    words = [m.span() for m in re.finditer(r"[^\W\d_]+", raw)]
+    tokens = [m.span() for m in re.finditer(r"\S+", raw)]
+    kind = draw(st.sampled_from(["word", "word", "two words", "token", "digits", "anything"]))
+    start = draw(st.integers(0, len(raw)))
+    end = draw(st.integers(start, min(len(raw), start + 8)))
+    if kind in ("token", "digits") and tokens:
+        start, end = tokens[draw(st.integers(0, len(tokens) - 1))]
+    elif kind != "anything" and words:
+        first = draw(st.integers(0, len(words) - 1))
+        start, end = words[first][0], words[min(first + (kind == "two words"), len(words) - 1)][1]
+    before = raw[start:end]
+    at = draw(st.integers(0, max(len(before) - 1, 0)))
+    put = draw(st.sampled_from([*"aetnz", *"aetnz", "rn", "O", "0", "5", " ", "", "-", "'", "а", "三", "\n"]))
+    after = before[:at] + put + before[at + 1 :]
+    if kind == "digits":
+        letters = figures.digit_to_letter(before, lambda _: True)
+        after = figures.letter_to_digit(before) or (letters[0] if letters else after)
+    reason = draw(st.sampled_from(list(Reason) if kind in ("digits", "anything") else [Reason.WORD, Reason.REWRITE]))
+    return Edit(start, before, after, reason, draw(st.floats(-5, 5)))
+
+
+@st.composite
 def pages_and_edits(draw: st.DrawFn) -> tuple[str, list[Edit]]:
     raw = draw(TEXTS)
-    edits = []
-    for _ in range(draw(st.integers(0, 6))):
-        spans = [m.span() for m in re.finditer(r"\S+", raw)] + [m.span() for m in re.finditer(r"[^\W\d_]+", raw)]
-        if bool(spans) and draw(st.booleans()):
-            start, end = spans[draw(st.integers(0, len(spans) - 1))]
-        else:
-            start = draw(st.integers(0, len(raw)))
-            end = draw(st.integers(start, min(len(raw), start + 8)))
-        before = raw[start:end]
-        letters = [i for i, c in enumerate(before) if c.isalpha()]
-        if bool(letters) and draw(st.booleans()):
-            at = letters[draw(st.integers(0, len(letters) - 1))]
-            after = before[:at] + draw(st.sampled_from([*"aetnO05", "", "rn", " ", "а"])) + before[at + 1 :]
-        else:
-            after = draw(st.one_of(st.text(alphabet=ALPHABET, max_size=8), st.just(figures.letter_to_digit(before) or "")))
-        edits.append(Edit(start, before, after, draw(st.sampled_from(list(Reason))), draw(st.floats(-5, 5))))
-    return raw, edits
+    return raw, draw(st.lists(proposed_edits(raw), max_size=8))
 
 
 def skeleton(text: str) -> list[tuple[str, str, str]]:

@@ -69,6 +69,14 @@ def test_context_anchor_stays_and_then_moves() -> None:
     assert sum(a > b for a, b in itertools.pairwise(lengths)) < 15
 
 
+def test_context_is_bounded_where_a_word_has_no_end() -> None:
+    """A hostile page of one endless word gives no more to the model than any other."""
+    context = Context("x" * 50_000 + " licemse " + "y" * 50_000)
+    left, right = context.around(50_001, 50_008, [])
+    assert len(left) <= LEFT_CHARACTERS + 2
+    assert len(right) <= 40
+
+
 def test_context_has_the_prompt_first_and_edits_made() -> None:
     """A profile's prompt conditions the score; edits so far are read as made; hyphens at line ends are closed."""
     context = Context("on tlie lic-\nense of\nit", prompt="Medical.")

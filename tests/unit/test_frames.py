@@ -13,8 +13,11 @@ from ocrwatch.worker import frames
 from ocrwatch.worker.frames import FrameError, FrameReader
 
 _TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
-_VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
-                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=8)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
 _MESSAGES = st.lists(st.dictionaries(_TEXT, _VALUES, max_size=4), max_size=5)
 
 

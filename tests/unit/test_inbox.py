@@ -538,5 +538,5 @@ class AnySequence(RuleBasedStateMachine):
         assert current == present
 
 
-AnySequence.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+AnySequence.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 test_any_sequence_ends_with_one_job_for_each_file = AnySequence.TestCase

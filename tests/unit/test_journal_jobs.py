@@ -158,7 +158,8 @@ def test_database_refuses_two_current_versions(journal: Journal) -> None:
     _add(journal)
     with pytest.raises(sqlite3.IntegrityError):
         journal._db.execute(
-            "INSERT INTO job (inbox, path, directory, size, mtime_ns, inode, created, changed) VALUES ('in', ?, '', 1, 1, 1, 0, 0)",
+            "INSERT INTO job (inbox, path, directory, size, mtime_ns, inode, created, changed)"
+            " VALUES ('in', ?, '', 1, 1, 1, 0, 0)",
             (b"a.pdf",),
         )
 

@@ -36,7 +36,7 @@ def test_retry_can_be_obeyed() -> None:
 
 def test_unfinished_and_published_are_told_apart() -> None:
     """Only a raw text that waits for its correction is both."""
-    assert UNFINISHED & PUBLISHED == {JobState.AWAITING_CORRECTION}
+    assert {JobState.AWAITING_CORRECTION} == UNFINISHED & PUBLISHED
 
 
 @pytest.mark.parametrize(("states", "table"), [(JobState, "job"), (PageState, "page")])

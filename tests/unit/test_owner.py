@@ -1,4 +1,4 @@
-"""The model's owner, with fake processes and a clock that the test moves: loaded when needed, gone when idle, never in the way."""
+"""The model's owner, with fake processes and a clock that the test moves: loaded when needed, gone when idle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -104,8 +104,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     def process(spec: WorkerSpec, **_: Any) -> FakeProcess:
         return FakeProcess(made, spec)
 
+    monkeypatch.setattr(owner_module, "_LOOK_S", 0.01)
     monkeypatch.setattr(owner_module, "WorkerProcess", process)
-    monkeypatch.setattr(owner_module, "Supervised", functools.partial(Supervised, start=process))
+    monkeypatch.setattr(owner_module, "Supervised", functools.partial(Supervised, start=cast(Any, process)))
     yield made
     made.owner.stop(drain_s=1.0)
     assert not any(p.alive for p in made.processes)

@@ -1,0 +1,561 @@
+"""One job from claimed to done, with real worker processes that do what the file says, a real journal and a real disk."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocrwatch.correction.owner import ModelOwner, ModelPlan
+from ocrwatch.correction.protocol import Mode
+from ocrwatch.correction.store import ModelWish
+from ocrwatch.dispatch import Dispatcher
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.entries import Entry, Identity
+from ocrwatch.journal.checkpoints import Checkpoints
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.records import Job
+from ocrwatch.journal.states import JobState, PageState
+from ocrwatch.ocr.engine import EngineName
+from ocrwatch.ocr.pool import RecognitionPool
+from ocrwatch.output.document import raw_pages
+from ocrwatch.output.sidecar import Naming
+from ocrwatch.pipeline import Parts, Pipeline
+from ocrwatch.treatment import CorrectionPlan, Treatment
+from ocrwatch.worker.share import LocalAccess, Share
+from tests.faults.disks import make_read_only, mounted
+from tests.faults.waiting import FakeClock, wait_until
+from tests.faults.workers import scripted_model, scripted_ocr
+from tests.faults.writers import rewrite_in_place
+
+_PLAN = CorrectionPlan(
+    mode=Mode.RESCORE, profile="default", prompt=None, caution=1.0, wait_s=600.0, letter_to_digit=True, digit_to_letter=True
+)
+
+
+class Bench:
+    """Everything that a job needs. `start` is a service that starts, `crash` one that is cut off."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inbox = folder / "inbox"
+        self.inbox.mkdir()
+        self.folder = folder
+        self.record = folder / "record"
+        self.wall = FakeClock(1_700_000_000.0)
+        self.treatment = self._treatment()
+        self.model: ModelOwner | None = None
+        self.start()
+
+    def _treatment(self) -> Treatment:
+        root = Root(str(self.inbox))
+        share = Share(LocalAccess())
+        return Treatment(
+            inbox="in",
+            root=lambda: root,
+            share=share,
+            output_root=lambda: root,
+            output_share=share,
+            mirrored=False,
+            naming=Naming.APPEND,
+            closely=False,
+            engine=EngineName.TESSERACT,
+            languages=("en",),
+            pdf_text="auto",
+            page_timeout_s=20.0,
+            settings="digest",
+        )
+
+    def start(self, *, workers: int = 1) -> None:
+        self.journal = Journal(self.folder / "journal.db", wall_clock=self.wall)
+        self.checkpoints = Checkpoints(self.folder / "jobs")
+        self.pool = RecognitionPool(
+            {EngineName.TESSERACT: lambda: scripted_ocr(record=str(self.record))}, workers=workers, clock=time.monotonic
+        )
+        self._build()
+
+    def with_model(self, *, wait_s: float = 600.0) -> ModelOwner:
+        """Correction is on; the model is there as long as the file `no-memory` is not."""
+        (self.folder / "model.gguf").touch()
+        plan = ModelPlan(
+            wish=ModelWish(path=self.folder / "model.gguf"),
+            fetch=scripted_model(),
+            load=lambda _: scripted_model(fails_while=str(self.folder / "no-memory")),
+            idle_s=300.0,
+            page_timeout_s=20.0,
+        )
+        self.model = ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
+        self.treatment = replace(self.treatment, correction=replace(_PLAN, wait_s=wait_s))
+        self._build()
+        return self.model
+
+    def _build(self) -> None:
+        self.pipeline = Pipeline(Parts(self.journal, self.checkpoints, self.pool, self.model, time.monotonic))
+
+    def crash(self) -> None:
+        """As far as one process can: the pages in hand are lost, the journal is opened anew."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        self.pool.stop(drain_s=0.1)
+        if self.model is not None:
+            self.model.stop(drain_s=0.1)
+            self.model = None
+        self.journal.close()
+
+    def put(self, name: str, *pages: dict[str, Any], **fields: Any) -> Path:
+        path = self.inbox / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"pages": list(pages), **fields}), encoding="ascii")
+        return path
+
+    def enter(self, path: Path) -> Job:
+        relative = str(path.relative_to(self.inbox))
+        (job,) = self.journal.add("in", [Entry(relative, Identity.of(path.lstat()))])
+        return job
+
+    def run(self, job: Job) -> Job:
+        self.pipeline.run(self.journal.job(job.id), self.treatment)
+        return self.journal.job(job.id)
+
+    def run_new(self, name: str, *pages: dict[str, Any], **fields: Any) -> Job:
+        return self.run(self.enter(self.put(name, *pages, **fields)))
+
+    def read_pages(self) -> list[int]:
+        """The pages that any worker began, in order."""
+        return [int(line) for line in self.record.read_text(encoding="ascii").split()] if self.record.exists() else []
+
+    def text(self, name: str) -> str:
+        return (self.inbox / f"{name}.txt").read_text(encoding="utf-8")
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        data = json.loads((self.inbox / f"{name}.json").read_bytes())
+        assert isinstance(data, dict)
+        return data
+
+    def sidecars(self) -> set[str]:
+        return {p.name for p in self.inbox.rglob("*") if p.suffix in (".txt", ".json") or p.name.startswith(".")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A bench without correction."""
+    made = Bench(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_every_page_is_there_in_order(bench: Bench) -> None:
+    """However the workers finish; nothing of the job stays in the state directory."""
+    bench.stop()
+    bench.start(workers=3)
+    mark = bench.folder / "late"
+    pages = [{"text": "first\n", "wait_for": str(mark)}, {"text": "second\n"}, {"text": ""}, {"text": "fourth\n"}]
+    job = bench.enter(bench.put("a.pdf", *pages))
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(lambda: len(bench.read_pages()) == 4)
+    mark.touch()
+    runner.join(20)
+    done = bench.journal.job(job.id)
+    assert (done.state, done.pages, done.tries, done.text_name) == (JobState.DONE, 4, 1, "a.pdf.txt")
+    assert bench.text("a.pdf") == "first\n\fsecond\n\f\ffourth\n"
+    said = bench.metadata("a.pdf")
+    assert (said["complete"], said["corrected"], said["uncorrected_reason"]) == (True, False, "correction is off")
+    assert said["source"]["sha256"] == done.sha256
+    assert [page["status"] for page in said["pages"]] == ["ok", "ok", "blank", "ok"]
+    assert bench.checkpoints.jobs() == []
+
+
+def test_page_that_cannot_be_read_makes_the_result_partial(bench: Bench) -> None:
+    """And the sidecar says so; the other pages keep their place."""
+    job = bench.run_new("a.pdf", {"text": "one"}, {"corrupt": True}, {"bug": True}, {"text": "four"})
+    assert (job.state, job.reason) == (JobState.PARTIAL, "partial")
+    assert "page 2, 3 could not be read: the page is damaged" in job.detail
+    assert bench.text("a.pdf") == "one\f\f\ffour"
+    said = bench.metadata("a.pdf")
+    assert said["complete"] is False
+    assert [page["status"] for page in said["pages"]] == ["ok", "failed", "failed", "ok"]
+
+
+def test_trial_text_is_never_called_complete(bench: Bench) -> None:
+    """The engine cut it."""
+    job = bench.run_new("a.pdf", {"text": "cut", "trial": True})
+    assert (job.state, job.reason) == (JobState.PARTIAL, "trial")
+    assert bench.metadata("a.pdf")["complete"] is False
+
+
+def test_retry_of_a_partial_result_reads_the_failed_pages_only(bench: Bench) -> None:
+    """And replaces its own sidecar."""
+    job = bench.run_new("a.pdf", {"text": "one"}, {"corrupt": True})
+    assert job.state is JobState.PARTIAL
+    bench.journal.retry(job.id)
+    assert bench.run(job).state is JobState.PARTIAL
+    assert bench.read_pages() == [1, 2, 2]
+
+
+def test_worker_that_dies_once_costs_nothing(bench: Bench) -> None:
+    """The page is tried again."""
+    job = bench.run_new("a.pdf", {"text": "one"}, {"text": "two", "die_once": str(bench.folder / "mark")}, {"text": "three"})
+    assert job.state is JobState.DONE
+    assert bench.text("a.pdf") == "one\ftwo\fthree"
+    assert bench.read_pages().count(2) == 2
+
+
+def test_file_that_kills_two_workers_is_set_aside_and_the_next_is_read(bench: Bench) -> None:
+    """It is not tried again by itself; nothing was published."""
+    job = bench.run_new("bad.pdf", {"text": "one"}, {"die": True})
+    assert (job.state, job.reason) == (JobState.POISON, "poison_file")
+    assert "page 2 of bad.pdf cost 2 workers" in job.detail
+    assert bench.read_pages().count(2) == 2
+    assert bench.sidecars() == set()
+    assert bench.run_new("good.pdf", {"text": "fine"}).state is JobState.DONE
+    assert bench.checkpoints.jobs() == []
+
+
+def test_file_that_hangs_two_workers_is_set_aside(bench: Bench) -> None:
+    """At the page's time limit."""
+    bench.treatment = replace(bench.treatment, page_timeout_s=0.3)
+    assert bench.run_new("bad.pdf", {"hang": True}).state is JobState.POISON
+
+
+def test_poison_gets_its_whole_budget_again_by_retry(bench: Bench) -> None:
+    """What was mended meanwhile works."""
+    pages = [{"text": f"{n}", "die_once": str(bench.folder / f"mark-{n}")} for n in (1, 2)]
+    job = bench.run_new("a.pdf", *pages)
+    assert job.state is JobState.POISON
+    bench.journal.retry(job.id)
+    assert [page.deaths for page in bench.journal.pages(job.id)] == [0, 0]
+    assert bench.run(job).state is JobState.DONE
+    assert bench.text("a.pdf") == "1\f2"
+
+
+@pytest.mark.parametrize(
+    ("pages", "fields", "reason"),
+    [
+        ([{"corrupt": True}, {"bug": True}], {}, "corrupt_file"),
+        ([], {"encrypted": True}, "encrypted_file"),
+        ([], {}, "empty_document"),
+        ([], {"bug": True}, "corrupt_file"),
+    ],
+)
+def test_file_of_which_nothing_can_be_read_fails_with_its_reason(
+    bench: Bench, pages: list[dict[str, Any]], fields: dict[str, Any], reason: str
+) -> None:
+    """No sidecar: an empty text would be a lie."""
+    job = bench.run_new("a.pdf", *pages, **fields)
+    assert (job.state, job.reason) == (JobState.FAILED, reason)
+    assert bench.sidecars() == set()
+
+
+# -- crashes and other interruptions ---------------------------------------------------------------------------------
+
+
+def _cut_off(bench: Bench) -> Job:
+    """A job of three pages whose service ended while the third was in work."""
+    mark = bench.folder / "go"
+    job = bench.enter(bench.put("a.pdf", {"text": "one"}, {"text": "two"}, {"text": "three", "wait_for": str(mark)}))
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(
+        lambda: [p.state for p in bench.journal.pages(job.id)][:2] == [PageState.RECOGNIZED] * 2 and 3 in bench.read_pages()
+    )
+    bench.pool.stop(drain_s=0.0)
+    runner.join(20)
+    bench.crash()
+    mark.touch()
+    return bench.journal.job(job.id)
+
+
+def test_job_that_was_cut_off_goes_on_where_it_was(bench: Bench) -> None:
+    """Finished pages are not recognized again."""
+    job = _cut_off(bench)
+    assert job.state is JobState.SPOOLED
+    assert bench.run(job).state is JobState.DONE
+    assert bench.text("a.pdf") == "one\ftwo\fthree"
+    assert bench.read_pages() == [1, 2, 3, 3]
+
+
+def test_job_that_was_cut_off_starts_anew_with_other_settings(bench: Bench) -> None:
+    """Other settings mean another text: every page is read again."""
+    job = _cut_off(bench)
+    bench.treatment = replace(bench.treatment, settings="other")
+    assert bench.run(job).state is JobState.DONE
+    assert bench.read_pages() == [1, 2, 3, 1, 2, 3]
+
+
+def test_damaged_checkpoint_is_read_again(bench: Bench) -> None:
+    """And the copy that was lost is made again."""
+    job = _cut_off(bench)
+    folder = bench.folder / "jobs" / str(job.id)
+    (folder / "page-000002.json").write_bytes(b"{")
+    (folder / "source").unlink()
+    assert bench.run(job).state is JobState.DONE
+    assert bench.text("a.pdf") == "one\ftwo\fthree"
+    assert bench.read_pages() == [1, 2, 3, 2, 3]
+
+
+def test_engine_that_lacks_something_defers_and_never_blames_the_file(bench: Bench) -> None:
+    """However often it is tried; when it is there, the file is done."""
+    mark = bench.folder / "installed"
+    job = bench.run_new("a.pdf", {"text": "one", "lacks_until": str(mark)})
+    for _ in range(12):
+        assert (job.state, job.reason) == (JobState.DEFERRED, "missing_part")
+        bench.wall.now += 3600
+        bench.journal.wake(longest_s=3600)
+        job = bench.run(job)
+    assert job.deferrals == 13
+    mark.touch()
+    bench.wall.now += 3600
+    bench.journal.wake(longest_s=3600)
+    done = bench.run(job)
+    assert (done.state, done.deferrals) == (JobState.DONE, 0)
+
+
+def test_file_that_ends_the_whole_service_again_and_again_is_set_aside(bench: Bench) -> None:
+    """A try is counted before it begins."""
+    job = bench.enter(bench.put("a.pdf", {"text": "one"}))
+    bench.journal.move(job.id, JobState.SPOOLED)
+    for _ in range(9):
+        bench.journal.page_begins(job.id, 1)
+    done = bench.run(job)
+    assert (done.state, done.reason) == (JobState.POISON, "poison_file")
+
+
+# -- the scan and its sidecar ------------------------------------------------------------------------------------------
+
+
+def test_scan_that_changes_in_work_is_superseded_and_not_published(bench: Bench) -> None:
+    """Its old text would stand beside the new scan."""
+    mark = bench.folder / "go"
+    path = bench.put("a.pdf", {"text": "old", "wait_for": str(mark)})
+    job = bench.enter(path)
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(lambda: bench.read_pages() == [1])
+    rewrite_in_place(path, json.dumps({"pages": [{"text": "new"}]}).encode())
+    mark.touch()
+    runner.join(20)
+    assert bench.journal.job(job.id).state is JobState.SUPERSEDED
+    assert bench.sidecars() == set()
+    assert bench.run(bench.enter(path)).state is JobState.DONE
+    assert bench.text("a.pdf") == "new"
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_scan_that_goes_in_work_is_not_published(bench: Bench, noticed: bool) -> None:
+    """Whoever sees it first, the inbox or the job."""
+    mark = bench.folder / "go"
+    path = bench.put("a.pdf", {"text": "old", "wait_for": str(mark)})
+    job = bench.enter(path)
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(lambda: bench.read_pages() == [1])
+    path.unlink()
+    if noticed:
+        bench.journal.gone("in", "a.pdf")
+    mark.touch()
+    runner.join(20)
+    assert bench.journal.job(job.id).state is JobState.VANISHED
+    assert bench.sidecars() == set()
+    assert bench.checkpoints.jobs() == []
+
+
+@pytest.mark.parametrize("name", ["a.pdf.txt", "a.pdf.json"])
+def test_file_of_somebody_else_in_the_sidecars_place_is_left_alone(bench: Bench, name: str) -> None:
+    """The job says why it failed; `retry` publishes once the file is gone."""
+    (bench.inbox / name).write_text("mine", encoding="ascii")
+    job = bench.run_new("a.pdf", {"text": "one"})
+    assert (job.state, job.reason) == (JobState.FAILED, "foreign_file")
+    assert "not written by ocrwatch" in job.detail
+    assert (bench.inbox / name).read_text(encoding="ascii") == "mine"
+    assert bench.sidecars() == {name}
+    (bench.inbox / name).unlink()
+    bench.journal.retry(job.id)
+    assert bench.run(job).state is JobState.DONE
+
+
+def test_output_that_cannot_be_written_defers_and_keeps_the_pages(bench: Bench) -> None:
+    """It is published when the disk is writable again, without another recognition."""
+    with mounted(bench.folder / "out") as out:
+        bench.treatment = replace(bench.treatment, output_root=lambda: Root(str(out)), mirrored=True)
+        make_read_only(out)
+        job = bench.run_new("sub/a.pdf", {"text": "one"})
+        assert (job.state, job.reason) == (JobState.DEFERRED, "output_unwritable")
+        assert "mount it writable" in job.detail
+        bench.treatment = replace(bench.treatment, output_root=lambda: Root(str(bench.folder / "elsewhere")))
+        (bench.folder / "elsewhere").mkdir()
+        bench.wall.now += 5
+        (woken,) = bench.journal.wake(longest_s=3600)
+        assert bench.run(woken).state is JobState.DONE
+        assert (bench.folder / "elsewhere" / "sub" / "a.pdf.txt").read_text(encoding="utf-8") == "one"
+        assert bench.read_pages() == [1]
+
+
+def test_whole_sidecar_is_adopted_when_the_journal_was_lost(bench: Bench) -> None:
+    """Nothing is recognized again, and nothing is written."""
+    assert bench.run_new("a.pdf", {"text": "one"}).state is JobState.DONE
+    before = (bench.inbox / "a.pdf.json").stat().st_mtime_ns
+    bench.stop()
+    for file in bench.folder.glob("journal.db*"):
+        file.unlink()
+    bench.start()
+    job = bench.run(bench.enter(bench.inbox / "a.pdf"))
+    assert (job.state, job.reason) == (JobState.DONE, "adopted")
+    assert bench.read_pages() == [1]
+    assert (bench.inbox / "a.pdf.json").stat().st_mtime_ns == before
+    assert bench.journal.published_hashes("in", "a.pdf") == {job.text_sha256, job.json_sha256}
+
+
+@pytest.mark.parametrize("damage", ["edited", "no text", "partial"])
+def test_sidecar_that_is_not_whole_is_not_adopted(bench: Bench, damage: str) -> None:
+    """An edited one is left alone, another is written anew."""
+    pages = [{"text": "one"}, {"corrupt": True}] if damage == "partial" else [{"text": "one"}]
+    bench.run_new("a.pdf", *pages)
+    if damage == "edited":
+        (bench.inbox / "a.pdf.txt").write_text("by hand", encoding="ascii")
+    elif damage == "no text":
+        (bench.inbox / "a.pdf.txt").unlink()
+    bench.stop()
+    for file in bench.folder.glob("journal.db*"):
+        file.unlink()
+    bench.start()
+    job = bench.run(bench.enter(bench.inbox / "a.pdf"))
+    expected = {"edited": JobState.FAILED, "no text": JobState.DONE, "partial": JobState.PARTIAL}
+    assert job.state is expected[damage]
+    assert bench.text("a.pdf") == ("by hand" if damage == "edited" else "one" if damage == "no text" else "one\f")
+
+
+# -- correction --------------------------------------------------------------------------------------------------------
+
+
+def test_pages_are_corrected_and_every_edit_can_be_undone(bench: Bench) -> None:
+    """The model's file is named in the sidecar; a text layer is left as it is."""
+    bench.with_model()
+    job = bench.run_new("a.pdf", {"text": "tbe one"}, {"text": "tbe layer", "source": "text_layer"}, {"text": "fine"})
+    assert job.state is JobState.DONE
+    assert bench.text("a.pdf") == "the one\ftbe layer\ffine"
+    said = bench.metadata("a.pdf")
+    assert (said["corrected"], said["correction"]["model"]["file"]) == (True, "model.gguf")
+    files = [(bench.inbox / f"a.pdf.{suffix}").read_bytes() for suffix in ("txt", "json")]
+    assert raw_pages(*files) == ("tbe one", "tbe layer", "fine")
+
+
+def test_raw_text_is_published_when_no_model_is_to_be_had_and_superseded_when_it_is(bench: Bench) -> None:
+    """It says that it is not corrected; the pages are not recognized again."""
+    (bench.folder / "no-memory").touch()
+    model = bench.with_model(wait_s=0.2)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    assert job.state is JobState.AWAITING_CORRECTION
+    assert "not to be had: no memory for the model" in job.detail
+    assert bench.text("a.pdf") == "tbe one"
+    assert bench.metadata("a.pdf")["corrected"] is False
+    assert bench.run(job) == job  # still no model: nothing changes
+    (bench.folder / "no-memory").unlink()
+    wait_until(lambda: model.status().unavailable_since is None)
+    bench.treatment = replace(bench.treatment, correction=_PLAN)
+    done = bench.run(job)
+    assert done.state is JobState.DONE
+    assert bench.text("a.pdf") == "the one"
+    assert bench.metadata("a.pdf")["corrected"] is True
+    assert bench.read_pages() == [1]
+    assert model.status().waiting == 0
+
+
+def test_raw_text_stays_when_its_scan_goes_before_the_model_is_back(bench: Bench) -> None:
+    """The inbox saw it while the job was waiting for the model."""
+    (bench.folder / "no-memory").touch()
+    bench.with_model(wait_s=0.2)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    (bench.folder / "no-memory").unlink()
+    (bench.inbox / "a.pdf").unlink()
+    awaiting = bench.journal.job(job.id)
+    bench.journal.gone("in", "a.pdf")
+    bench.pipeline.run(awaiting, replace(bench.treatment, correction=_PLAN))
+    assert bench.journal.job(job.id).state is JobState.ORPHANED
+    assert bench.text("a.pdf") == "tbe one"
+    assert bench.checkpoints.jobs() == []
+
+
+def test_raw_text_that_a_person_edited_meanwhile_is_left_as_it_is(bench: Bench) -> None:
+    """Theirs is worth more than the correction."""
+    (bench.folder / "no-memory").touch()
+    bench.with_model(wait_s=0.2)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    (bench.folder / "no-memory").unlink()
+    (bench.inbox / "a.pdf.txt").write_text("by hand", encoding="ascii")
+    bench.treatment = replace(bench.treatment, correction=_PLAN)
+    done = bench.run(job)
+    assert (done.state, done.reason) == (JobState.DONE, "foreign_file")
+    assert bench.text("a.pdf") == "by hand"
+
+
+def test_page_that_ends_the_model_stays_raw_and_the_others_are_corrected(bench: Bench) -> None:
+    """And the sidecar says which."""
+    bench.with_model()
+    job = bench.run_new("a.pdf", {"text": "tbe one"}, {"text": "tbe fatal"}, {"text": "tbe three"})
+    assert job.state is JobState.DONE
+    assert bench.text("a.pdf") == "the one\ftbe fatal\fthe three"
+    said = bench.metadata("a.pdf")
+    assert said["corrected"] is False
+    assert "cost 2 correction workers their life" in said["pages"][1]["uncorrected_reason"]
+
+
+def test_nothing_is_left_with_the_model_of_a_job_that_ended(bench: Bench) -> None:
+    """A file that is set aside leaves no page waiting for a model that is away."""
+    (bench.folder / "no-memory").touch()
+    model = bench.with_model()
+    assert bench.run_new("a.pdf", {"text": "tbe one"}, {"die": True}).state is JobState.POISON
+    wait_until(lambda: model.status().unavailable_since is not None)
+    wait_until(lambda: model.status().waiting == 0)
+
+
+def test_text_that_no_model_saw_is_not_called_corrected(bench: Bench) -> None:
+    """Even where correction is asked for and nobody is there to do it."""
+    bench.treatment = replace(bench.treatment, correction=_PLAN)
+    assert bench.run_new("a.pdf", {"text": "tbe one"}).state is JobState.DONE
+    assert bench.metadata("a.pdf")["corrected"] is False
+
+
+# -- many jobs -----------------------------------------------------------------------------------------------------------
+
+
+def test_dispatcher_brings_every_waiting_job_to_its_end(bench: Bench) -> None:
+    """More jobs than it takes at a time, a poisonous one among them, and those that a crash left behind."""
+    for n in range(30):
+        bench.enter(bench.put(f"{n}.pdf", {"die": True} if n == 7 else {"text": f"file {n}"}))
+    dispatcher = Dispatcher(
+        bench.pipeline,
+        journal=bench.journal,
+        treatments={"in": bench.treatment},
+        clock=time.monotonic,
+        is_open=lambda _: True,
+        may_correct=lambda: False,
+    )
+    dispatcher.feed_all()
+    wait_until(lambda: dispatcher.active() == 0, 60)
+    dispatcher.begin_stop()
+    dispatcher.finish_stop()
+    assert bench.journal.counts() == {("in", JobState.DONE): 29, ("in", JobState.POISON): 1}
+
+
+def test_dispatcher_leaves_a_closed_inbox_alone(bench: Bench) -> None:
+    """Its share is away."""
+    bench.enter(bench.put("a.pdf", {"text": "one"}))
+    dispatcher = Dispatcher(
+        bench.pipeline,
+        journal=bench.journal,
+        treatments={"in": bench.treatment},
+        clock=time.monotonic,
+        is_open=lambda _: False,
+        may_correct=lambda: False,
+    )
+    dispatcher.feed_all()
+    assert dispatcher.active() == 0
+    dispatcher.finish_stop()

@@ -1,0 +1,222 @@
+"""The operations on an inbox, in this process and in one that can be killed: the same values and the same errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocrwatch.errors import ForeignFile, ShareOffline, SourceChanged, SourceVanished, StateUnwritable
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.entries import Identity, Kind
+from ocrwatch.intake.inbox import Inbox, InboxRules
+from ocrwatch.intake.tree import DirectoryListing
+from ocrwatch.journal.journal import Journal
+from ocrwatch.output.document import Document, Page, PageStatus, Source
+from ocrwatch.output.files import Likeness
+from ocrwatch.output.sidecar import Names, SidecarState
+from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
+from ocrwatch.worker.supervised import WorkerState
+from tests.faults.waiting import FakeClock, wait_until
+from tests.faults.workers import is_running, scripted
+
+_NAMES = Names(text="a.pdf.txt", metadata="a.pdf.json")
+_ODD = os.fsdecode(b"\xff\n.pdf")
+
+
+@pytest.fixture(params=["local", "remote"])
+def share(request: pytest.FixtureRequest) -> Iterator[Share]:
+    """A share of each kind."""
+    made = Share(LocalAccess() if request.param == "local" else RemoteAccess("test", clock=time.monotonic))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path, share: Share) -> Root:
+    """An inbox, pinned to its mount."""
+    folder = tmp_path / "inbox"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
+    (folder / "sub" / _ODD).write_bytes(b"%PDF-1.4\nno end")
+    (folder / ".ocrwatch-x.tmp").touch()
+    return Root(str(folder), share.identify(str(folder)))
+
+
+def _identity(root: Root, path: str) -> Identity:
+    return Identity.of((Path(root.path) / path).lstat())
+
+
+def _document(root: Root, text: str = "one") -> Document:
+    source = Source("a.pdf", _identity(root, "a.pdf"), "0" * 64)
+    return Document(source, (Page(text, PageStatus.OK),), "tesseract", "5", ("en",))
+
+
+def test_scan_tells_of_every_folder(share: Share, root: Root) -> None:
+    """One listing at a time, names that are not UTF-8 included."""
+    found: list[DirectoryListing] = []
+    share.scan(root, "", recursive=True, patterns=(), each=found.append)
+    assert [(d.directory, [e.path for e in d.entries], d.leftovers) for d in found] == [
+        ("", ["a.pdf"], (".ocrwatch-x.tmp",)),
+        ("sub", [f"sub/{_ODD}"], ()),
+    ]
+    assert found[1].entries[0].identity == _identity(root, f"sub/{_ODD}")
+
+
+def test_trouble_of_whoever_is_told_comes_through_and_harms_no_later_request(share: Share, root: Root) -> None:
+    """The journal's disk is full in the middle of a listing: the next answer is the one that was asked for."""
+
+    def full(_: DirectoryListing) -> None:
+        raise StateUnwritable("the disk is full")
+
+    with pytest.raises(StateUnwritable):
+        share.scan(root, "", recursive=True, patterns=(), each=full)
+    assert share.identify(root.path) == root.identity
+    seen = share.look(root, "a.pdf", closely=True)
+    assert seen is not None
+    assert (seen.kind, seen.identity) == (Kind.REGULAR, _identity(root, "a.pdf"))
+
+
+def test_look_tells_what_stands_there(share: Share, root: Root) -> None:
+    """Or that nothing does."""
+    seen = share.look(root, "sub", closely=False)
+    assert seen is not None
+    assert (seen.kind, seen.identity) == (Kind.DIRECTORY, None)
+    assert share.look(root, "absent.pdf", closely=True) is None
+
+
+def test_completeness_is_that_of_the_version_that_was_seen(share: Share, root: Root) -> None:
+    """By its format."""
+    assert share.completeness(root, "a.pdf", _identity(root, "a.pdf")).format == "pdf"
+    assert not share.completeness(root, f"sub/{_ODD}", _identity(root, f"sub/{_ODD}")).whole
+    with pytest.raises(SourceChanged):
+        share.completeness(root, "a.pdf", Identity(size=15, mtime_ns=7))
+    with pytest.raises(SourceVanished):
+        share.completeness(root, "absent.pdf", Identity(size=15, mtime_ns=7))
+
+
+def test_spool_copies_and_proves(share: Share, root: Root, tmp_path: Path) -> None:
+    """One version, with what its sidecar should look like."""
+    copied = share.spool(root, "a.pdf", expected=_identity(root, "a.pdf"), destination=tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"%PDF-1.4\n%%EOF\n"
+    assert (copied.size, copied.mode) == (15, 0o644)
+    with pytest.raises(SourceChanged):
+        share.spool(root, "a.pdf", expected=Identity(size=15, mtime_ns=7), destination=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_publish_and_examine_agree(share: Share, root: Root) -> None:
+    """What was written is known again; what is another's is refused as such."""
+    assert share.examine(root, _NAMES).state is SidecarState.ABSENT
+    published = share.publish(
+        root, _NAMES, _document(root), like=Likeness(mode=0o640, gid=os.getegid()), known=(), make_directories=False
+    )
+    found = share.examine(root, _NAMES)
+    assert (found.state, found.text_sha256, found.metadata_sha256) == (
+        SidecarState.OURS,
+        published.text_sha256,
+        published.metadata_sha256,
+    )
+    assert published.names == _NAMES
+    (Path(root.path) / "a.pdf.txt").write_text("by hand", encoding="ascii")
+    with pytest.raises(ForeignFile):
+        share.publish(root, _NAMES, _document(root, "two"), like=None, known=(), make_directories=False)
+
+
+def test_archive_and_tidy(share: Share, root: Root, tmp_path: Path) -> None:
+    """The rest of the operations."""
+    (tmp_path / "old").mkdir()
+    told = share.publish(root, _NAMES, _document(root), like=None, known=(), make_directories=False)
+    copied = share.spool(root, "a.pdf", expected=_identity(root, "a.pdf"), destination=tmp_path / "copy")
+    path = share.archive(
+        root,
+        "a.pdf",
+        expected=_identity(root, "a.pdf"),
+        sha256=copied.sha256,
+        destination_root=Root(str(tmp_path / "old")),
+        destination="a.pdf",
+    )
+    assert (tmp_path / "old" / path).read_bytes() == b"%PDF-1.4\n%%EOF\n"
+    assert told.text_sha256
+    share.tidy(root, "", (".ocrwatch-x.tmp",))
+    share.tidy(root, "", ())
+
+
+def test_root_that_is_not_there_is_offline(share: Share, tmp_path: Path) -> None:
+    """Whichever way it is looked at."""
+    with pytest.raises(ShareOffline):
+        share.identify(str(tmp_path / "absent"))
+
+
+# -- only where there is a process --------------------------------------------------------------------------------------
+
+
+def _scripted(answer_s: float) -> RemoteAccess:
+    """A share whose process does what the test says."""
+    access = RemoteAccess("nas", clock=time.monotonic, answer_s=answer_s)
+    access._worker._spec = lambda: scripted()
+    return access
+
+
+def test_mount_that_gives_no_answer_is_offline() -> None:
+    """Its process is killed; the next request has a new one."""
+    access = _scripted(answer_s=0.5)
+    for operation in ("hang", "abort"):
+        with pytest.raises(ShareOffline, match="inbox nas gives no answer"):
+            access.run(operation, {})
+    assert access._worker.snapshot().deaths == 2
+    access.close()
+
+
+def test_close_ends_what_hangs_and_later_requests_are_refused_in_words() -> None:
+    """At the end of the service, whoever still asks gets an answer."""
+    access, errors = _scripted(answer_s=60.0), list[ShareOffline]()
+
+    def ask() -> None:
+        with pytest.raises(ShareOffline) as caught:
+            access.run("hang", {})
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until(lambda: access._worker.snapshot().state is WorkerState.BUSY)
+    pid = access._worker.snapshot().pid
+    begin = time.monotonic()
+    access.close()
+    thread.join(10)
+    assert time.monotonic() - begin < 5
+    assert len(errors) == 1
+    assert pid is not None
+    assert not is_running(pid)
+    with pytest.raises(ShareOffline, match="was let go"):
+        access.run("echo", {})
+
+
+def test_inbox_on_a_share_of_its_own_process_settles_and_tidies(tmp_path: Path) -> None:
+    """The whole way with real parts: a leftover of ours in a folder does not make the inbox wait for itself."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\nendobj\ntrailer\nstartxref\n9\n%%EOF\n")
+    (folder / ".ocrwatch-0-0-1-0-0.tmp").touch()
+    clock = FakeClock()
+    share = Share(RemoteAccess("nas", clock=time.monotonic))
+    journal = Journal(tmp_path / "journal.db", wall_clock=FakeClock())
+    inbox = Inbox(
+        InboxRules("nas", str(folder), True, 5.0, 600.0, (), closely=True),
+        share=share,
+        journal=journal,
+        clock=clock,
+        interval_s=lambda: 10.0,
+        on_jobs=lambda: None,
+        on_line=lambda line: pytest.fail(line),
+    )
+    for _ in range(10):
+        inbox.step()
+        clock.now += 2
+    assert set(journal.known_in("nas", "")) == {"a.pdf"}
+    share.close()
+    journal.close()

@@ -1,0 +1,173 @@
+"""What `status` and `why` look like to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocrwatch.intake.entries import Entry, Identity
+from ocrwatch.intake.settle import Waiting, WaitReason
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.states import JobState, PageState
+from ocrwatch.service.systemd import printable
+from ocrwatch.service.view import duration, status_lines, why_lines
+from ocrwatch.service.why import _MEANING, Surroundings, explain
+from tests.faults.waiting import FakeClock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (172799, "48.0 h"), (172800, "2.0 d")],
+)
+def test_duration_is_in_the_unit_that_one_would_say(seconds: float, words: str) -> None:
+    """Short."""
+    assert duration(seconds) == words
+
+
+@given(st.text(alphabet=st.characters(codec=None, exclude_categories=())))
+def test_whatever_a_file_is_called_it_is_one_line_that_can_be_printed(name: str) -> None:
+    """A name must not forge a log line, nor move the cursor."""
+    shown = printable(name)
+    assert shown.isprintable()
+    shown.encode("utf-8")
+    assert len(shown.splitlines()) <= 1
+
+
+def _model(**changes: Any) -> dict[str, Any]:
+    return {
+        "state": "cold",
+        "pid": None,
+        "file": "m.gguf",
+        "device": None,
+        "layers_on_gpu": None,
+        "layers": None,
+        "resident_bytes": 0,
+        "idle_left_s": None,
+        "problem": "",
+        "unavailable_s": None,
+    } | changes
+
+
+def _status(**changes: Any) -> dict[str, Any]:
+    inbox = {
+        "name": "scans",
+        "path": "/srv/\udcff\n",
+        "state": "online",
+        "problem": "",
+        "looks_by": "events",
+        "files": 7,
+        "waiting": 1,
+        "counts": {"queued": 2, "deferred": 1, "done": 3, "partial": 1, "poison": 1},
+        "oldest_s": 120.0,
+    }
+    common = {
+        "version": "1",
+        "pid": 5,
+        "up_s": 30.0,
+        "rss_bytes": 30e6,
+        "inboxes": [inbox],
+        "model": None,
+        "workers": [{"resident_bytes": 50e6}],
+        "pages_waiting": 4,
+        "jobs_active": 2,
+        "last_hour": {"done": 3},
+    }
+    return common | changes
+
+
+def test_status_counts_what_waits_is_done_and_failed() -> None:
+    """One line an inbox, and what is wrong with it below."""
+    text = "\n".join(status_lines(_status()))
+    (line,) = [line for line in text.splitlines() if line.startswith("scans")]
+    assert line.split()[:8] == ["scans", "online", "events", "7", "1", "3", "4", "1"]
+    assert line.endswith(r"/srv/\udcff\n")
+    assert "the oldest file waits since 2 min" in text
+    assert "correction is off" in text
+    assert "3 done" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (_model(), "m.gguf: unloaded"),
+        (_model(file=None), "not found yet: unloaded"),
+        (_model(state="loading"), "m.gguf: loading"),
+        (
+            _model(state="ready", pid=9, device="gpu", layers_on_gpu=20, layers=36, idle_left_s=60.0),
+            "loaded on gpu 20/36 layers, pid 9, 0 MB, unloads in 60 s",
+        ),
+        (_model(state="ready", pid=9, device="cpu"), "loaded on cpu, pid 9, 0 MB, stays loaded"),
+        (_model(state="busy", pid=9, device="cpu"), "in use"),
+        (_model(state="backoff", unavailable_s=600.0, problem="no memory"), "backoff; not to be had since 10 min: no memory"),
+        (_model(problem="SIGABRT"), "unloaded; its last process: SIGABRT"),
+    ],
+)
+def test_model_is_one_line(model: dict[str, Any], words: str) -> None:
+    """Where it is, or why it is not to be had."""
+    (line,) = [line for line in status_lines(_status(model=model)) if line.startswith("model")]
+    assert words in line
+
+
+# -- why -----------------------------------------------------------------------------------------------------------------
+
+_WAITING = Waiting("wait.pdf", WaitReason.TRUNCATED, "its end is missing", 900.0)
+
+
+def _explain(journal: Journal, path: str, *, problem: str = "") -> dict[str, Any]:
+    around = Surroundings(
+        inbox="in", patterns=("private*",), text_path=lambda p: f"/srv/{p}.txt", waiting=(_WAITING,), problem=problem
+    )
+    return explain(path, around, journal=journal, monotonic_s=1000.0, wall_s=1_700_000_010.0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """With a file in each state."""
+    made = Journal(tmp_path / "journal.db", wall_clock=FakeClock(1_700_000_000.0))
+    for name in ("queued", "deferred", "failed", "partial"):
+        made.add("in", [Entry(f"{name}.pdf", Identity(size=1, mtime_ns=1))])
+    made.defer(2, delay_s=60, reason="share_offline", detail="no answer")
+    for number, state in ((3, JobState.FAILED), (4, JobState.PARTIAL)):
+        made.move(number, JobState.SPOOLED)
+        made.set_pages(number, 2)
+        made.page_is(number, 1, PageState.RECOGNIZED)
+        made.page_is(number, 2, PageState.FAILED, reason="corrupt_file", detail="damaged\nforged line")
+        made.move(number, state, reason="corrupt_file", detail="it is damaged", text_name="x" if number == 4 else None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("wait.pdf", ["waiting", "its end is missing", "first seen 2 min ago"]),
+        ("private.pdf", ["ignored", "private*"]),
+        ("notes.doc", ["ignored", "only these are scans"]),
+        ("new.pdf", ["unknown", "never seen"]),
+        ("queued.pdf", ["queued", "waits for its turn"]),
+        ("deferred.pdf", ["deferred", "share_offline: no answer", "tried again in 50 s"]),
+        ("failed.pdf", ["failed", "corrupt_file: it is damaged", "pages 1/2", r"page 2: damaged\nforged line"]),
+        ("partial.pdf", ["partial", "not the whole text", "text: /srv/partial.pdf.txt"]),
+    ],
+)
+def test_why_answers_for_every_file(journal: Journal, path: str, words: list[str]) -> None:
+    """State, reason, what happens next and when; one line each."""
+    lines = list(why_lines(_explain(journal, path)))
+    text = "\n".join(lines)
+    assert all(word in text for word in words), text
+    assert all("\n" not in line for line in lines)
+    journal.close()
+
+
+def test_why_tells_that_the_inbox_is_away(journal: Journal) -> None:
+    """Before anything else can happen."""
+    assert any("offline: no answer" in line for line in why_lines(_explain(journal, "queued.pdf", problem="no answer")))
+    journal.close()
+
+
+def test_every_state_has_its_meaning() -> None:
+    """In words."""
+    assert set(_MEANING) == set(JobState)
