@@ -144,10 +144,10 @@ def status(config_path: Path | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")  # no click.Path: it would touch the file, and the share may be the one that hangs
 @_config_option
 @_json_option
-def why(file: Path, config_path: Path | None, as_json: bool) -> None:
+def why(file: str, config_path: Path | None, as_json: bool) -> None:
     """Say what has become of a file, and what comes next."""
     path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
     try:
@@ -175,10 +175,10 @@ def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
 
 
 @cli.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1)
 @click.option("--all-failed", is_flag=True, help="Every file that failed, was set aside, or is partial.")
 @_config_option
-def retry(files: tuple[Path, ...], all_failed: bool, config_path: Path | None) -> None:
+def retry(files: tuple[str, ...], all_failed: bool, config_path: Path | None) -> None:
     """Try files again that failed or were set aside."""
     if bool(files) == all_failed:
         raise UsageError("name files, or --all-failed, and not both")

@@ -302,6 +302,9 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
         here: yamlmap.Path = ("inboxes", index)
         for other in configuration.inboxes[:index]:
             yield from (((*here, *key), message) for key, message in _conflicts(inbox, other))
+        for other in configuration.inboxes:
+            if inbox.archive_to is not None and _is_within(inbox.archive_to, other.path):
+                yield (*here, "archive_to"), f"lies in the inbox {other.path}, so archived scans would arrive again"
         if _is_within(configuration.state_dir, inbox.path):
             yield (*here, "path"), f"holds the state directory {configuration.state_dir}; keep them apart"
         profile = inbox.correction.profile

@@ -74,6 +74,7 @@ def settings_for(paths: Sequence[Path], *, base: Configuration | None, **choices
     """Settings in which each folder of `paths` is an inbox, with what the command line chose over what `base` says."""
     languages = tuple(choices.get("languages") or (base.inboxes[0].languages if base else ("en",)))
     output, mode = choices.get("output"), choices.get("mode")
+    _refuse_collisions(paths, output)
     folders = sorted({Path(os.path.abspath(path)).parent for path in paths}) or [Path("/")]
     inboxes = [
         InboxSettings(
@@ -89,6 +90,15 @@ def settings_for(paths: Sequence[Path], *, base: Configuration | None, **choices
     settings = _with_inboxes(base, inboxes)
     model = choices.get("model")
     return settings if model is None else settings.model_copy(update={"model": _model_at(settings.model, model)})
+
+
+def _refuse_collisions(paths: Sequence[Path], output: Path | None) -> None:
+    """Two scans of one name would write one text."""
+    names: dict[str, str] = {}
+    for whole in {os.path.abspath(path) for path in paths} if output else ():
+        other = names.setdefault(os.path.basename(whole), whole)
+        if other != whole:
+            raise UsageError(f"{other} and {whole} would have the same text in {output}", "process them one after the other")
 
 
 def _with_inboxes(base: Configuration | None, inboxes: list[InboxSettings]) -> Configuration:

@@ -73,8 +73,7 @@ class Pipeline:
         """
         begin = self._clock()
         try:
-            with self._lease(treatment.correction):
-                self._process(job, treatment)
+            self._process(job, treatment)
         except CancelledError:
             return
         except OcrwatchError as error:
@@ -89,8 +88,9 @@ class Pipeline:
         if self._adopted(job, treatment, spooled):
             return
         corrections = self._corrections(job, treatment)
-        outcomes = self._reader.read(job, treatment, on_page=corrections.start)
-        in_time = corrections.finish()
+        with self._lease(treatment.correction):
+            outcomes = self._reader.read(job, treatment, on_page=corrections.start)
+            in_time = corrections.finish()
         document = self._document(job, treatment, spooled, corrections.applied(outcomes))
         self._published(job, treatment, spooled, document, final=in_time)
 
@@ -215,6 +215,8 @@ class Pipeline:
             self._journal.move(job.id, JobState.SUPERSEDED, reason=error.code, detail=str(error))
         elif isinstance(error, ForeignFile):
             self._journal.move(job.id, JobState.DONE, reason=error.code, detail=f"left as it is: {error.message}")
+        elif isinstance(error, FileRejected | PoisonFile):
+            self._journal.move(job.id, JobState.DONE, reason=error.code, detail=f"its raw text stays: {error.message}")
         else:
             return  # tried again with the model
         self._checkpoints.drop(job.id)

@@ -14,9 +14,10 @@ from typing import Protocol
 
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.intake.arrivals import Hint
-from ocrwatch.intake.beneath import Root, RootIdentity
+from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Identity, Kind
 from ocrwatch.intake.ignore import why_ignored
+from ocrwatch.intake.place import Place, Remembered
 from ocrwatch.intake.settle import Look, Tracker, Waiting
 from ocrwatch.intake.tree import DirectoryListing, Seen
 from ocrwatch.journal.records import Job
@@ -29,15 +30,13 @@ _SCAN_SHARE = 9.0  # listings by hints rest nine times as long as they took: a t
 _BATCH = 500
 
 
-class KnownFiles(Protocol):
+class KnownFiles(Remembered, Protocol):
     """What an inbox needs of the journal."""
 
     def known_in(self, inbox: str, directory: str) -> dict[str, tuple[Identity, JobState]]: ...
     def directories(self, inbox: str) -> set[str]: ...
     def add(self, inbox: str, entries: Sequence[Entry]) -> list[Job]: ...
     def gone(self, inbox: str, path: str) -> Job | None: ...
-    def root_of(self, inbox: str) -> RootIdentity | None: ...
-    def set_root(self, inbox: str, identity: RootIdentity) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,7 @@ class Inbox:
         self._folders: set[str] = set()
         self._state = InboxState.STARTING
         self._problem = ""
-        self._root = Root(path=rules.path)
-        self._gone_counts = False
-        self._stranger: RootIdentity | None = None
+        self._place = Place(rules.name, rules.path, identify=share.identify, remembered=journal, clock=clock)
         self._files = 0
         self._next_full_s = clock()
         self._next_folders_s = 0.0
@@ -124,7 +121,7 @@ class Inbox:
     @property
     def root(self) -> Root:
         """The tree, pinned to the mount on which it was found."""
-        return self._root
+        return self._place.root
 
     def hint(self, hint: Hint) -> None:
         """Something may have changed there. From any thread; costs nothing."""
@@ -161,19 +158,7 @@ class Inbox:
     # -- the root ------------------------------------------------------------------------------------------------
 
     def _pin(self) -> None:
-        found = self._share.identify(self.rules.path)
-        known = self._root.identity or self._journal.root_of(self.rules.name)
-        if known is not None and not known.same_mount(found) and found != self._stranger:
-            # A mount point without its mount looks like an empty folder. One more look tells a change from a moment.
-            self._stranger = found
-            raise ShareOffline(
-                f"{self.rules.path} is not on the mount that it was on ({known.fs_type} at {known.mount_point})",
-                "mount it again; what stands there now is taken if it stays",
-            )
-        self._gone_counts = known is None or known.same_mount(found)
-        self._stranger = None
-        self._root = Root(path=self.rules.path, identity=found)
-        self._journal.set_root(self.rules.name, found)
+        self._place.pin()
         self._next_full_s = self._clock()
         if self._state is InboxState.OFFLINE:
             self._on_line(f"inbox {self.rules.name} is back")
@@ -193,7 +178,7 @@ class Inbox:
             self._folders.clear()
         tally = _Tally()
         self._scan("", recursive=self.rules.recursive, tally=tally)
-        if self._gone_counts:
+        if self._place.is_the_known_one:
             for directory in self._journal.directories(self.rules.name) - tally.directories:
                 if not any(directory == unread or directory.startswith(f"{unread}/") for unread in tally.unread):
                     self._gone_from(directory, present=frozenset())
@@ -213,9 +198,9 @@ class Inbox:
             leftovers[listing.directory] = listing.leftovers
             self._listed(listing)
 
-        self._share.scan(self._root, start, recursive=recursive, patterns=self.rules.patterns, each=take)
+        self._share.scan(self.root, start, recursive=recursive, patterns=self.rules.patterns, each=take)
         for directory, names in leftovers.items():  # only now: a share that answers a scan takes no other request
-            self._share.tidy(self._root, directory, names)
+            self._share.tidy(self.root, directory, names)
 
     def _listed(self, listing: DirectoryListing) -> None:
         known = self._journal.known_in(self.rules.name, listing.directory)
@@ -226,7 +211,7 @@ class Inbox:
                 self._tracker.look(entry.path, entry.identity, self._clock())
         if back:
             self._journal.add(self.rules.name, back)
-        if self._gone_counts:
+        if self._place.is_the_known_one:
             self._gone_from(listing.directory, present={e.path for e in listing.entries}, known=known)
 
     @staticmethod
@@ -275,7 +260,7 @@ class Inbox:
             return
         if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
             self._tracker.gone(path)
-            if seen is None and self._gone_counts:
+            if seen is None and self._place.is_the_known_one:
                 self._journal.gone(self.rules.name, path)
             return
         directory = path.rpartition("/")[0]
@@ -286,15 +271,14 @@ class Inbox:
             self._journal.add(self.rules.name, [Entry(path, seen.identity)])
 
     def _look(self, path: str, *, closely: bool) -> Seen | None:
-        seen = self._share.look(self._root, path, closely=closely)
+        seen = self._share.look(self.root, path, closely=closely)
         if seen is None or seen.identity is None:
             return seen
         return replace(seen, identity=self._lasting(seen.identity))
 
     def _lasting(self, identity: Identity) -> Identity:
-        """The identity as it will be found again: SMB, FUSE and FAT make inode numbers up, and the root says so."""
-        keeps_inodes = self._root.identity is not None and self._root.identity.inode != 0
-        return identity if keeps_inodes else identity.without_inode()
+        """The identity as it will be found again."""
+        return identity if self._place.keeps_inodes else identity.without_inode()
 
     def _look_at_due(self) -> None:
         settled: list[Entry] = []
@@ -315,7 +299,7 @@ class Inbox:
                 return None
             if self._tracker.look(path, seen.identity, self._clock()) is not Look.CHECK:
                 return None
-            completeness = self._share.completeness(self._root, path, seen.identity)
+            completeness = self._share.completeness(self.root, path, seen.identity)
         except SourceVanished:
             self._tracker.gone(path)
             return None

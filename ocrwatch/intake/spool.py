@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ class Spooled:
         return Spooled(sha256=str(data["sha256"]), size=int(data["size"]), mode=int(data["mode"]), gid=int(data["gid"]))
 
 
-def copy(root: Root, path: str, *, expected: Identity, destination: Path) -> Spooled:
-    """Copy the scan to `destination` (a new file, 0600; removed on any failure).
+def copy(
+    root: Root, path: str, *, expected: Identity, destination: Path, tell: Callable[[int], None] = lambda _: None
+) -> Spooled:
+    """Copy the scan to `destination` (a new file, 0600; removed on any failure); `tell` hears how many bytes are there.
 
     Raises SourceChanged, SourceVanished, ShareOffline, Infrastructure (the scan may not be read) or StateUnwritable.
     """
@@ -47,7 +50,7 @@ def copy(root: Root, path: str, *, expected: Identity, destination: Path) -> Spo
         try:
             status = os.fstat(source_fd)
             with _new_file(destination) as destination_fd:
-                sha256, size = _copy(source_fd, destination_fd, path=path, destination=destination)
+                sha256, size = _copy(source_fd, destination_fd, path=path, destination=destination, tell=tell)
                 _examine_again(root_fd, source_fd, path, expected=expected, size=size)
         finally:
             os.close(source_fd)
@@ -87,7 +90,7 @@ def _new_file(destination: Path) -> Any:
         os.close(descriptor)
 
 
-def _copy(source_fd: int, destination_fd: int, *, path: str, destination: Path) -> tuple[str, int]:
+def _copy(source_fd: int, destination_fd: int, *, path: str, destination: Path, tell: Callable[[int], None]) -> tuple[str, int]:
     """Hash and size of what is in the destination now."""
     try:
         syscalls.reflink(source_fd, destination_fd)
@@ -101,6 +104,7 @@ def _copy(source_fd: int, destination_fd: int, *, path: str, destination: Path) 
             _write(destination_fd, block, destination)
         digest.update(block)
         size += len(block)
+        tell(size)
     return digest.hexdigest(), size
 
 

@@ -88,15 +88,6 @@ class Journal(Database):
         values = [*states, *([inbox] if inbox is not None else []), limit]
         return [_job(r) for r in self._rows(f"SELECT {_JOB_COLUMNS} FROM job WHERE {where} ORDER BY id LIMIT ?", values)]
 
-    def finished_like(self, sha256: str, settings: str, *, but: int) -> list[Job]:
-        """Finished jobs of the same content and settings, newest first, other than `but`."""
-        rows = self._rows(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND id <> ?"
-            " AND state IN ('done', 'orphaned', 'archived') ORDER BY id DESC LIMIT 5",
-            (sha256, settings, but),
-        )
-        return [_job(r) for r in rows]
-
     def published_hashes(self, inbox: str, path: str) -> set[str]:
         """Hashes of every sidecar that was ever published for a path: what may be replaced there is one of these."""
         rows = self._rows(

@@ -20,6 +20,7 @@ from ocrwatch.output.assemble import PageOutcome
 from ocrwatch.treatment import Treatment
 
 MOST_DEATHS = 2  # of workers, at one file
+MOST_PAGES = 50_000  # of a document; what claims more is a trap
 MOST_INTERRUPTIONS = 4  # of the whole service, at one page
 
 
@@ -73,6 +74,8 @@ class Reader:
                 inspection = self._pool.inspect(job.inbox, job.id, self._task(job, treatment, 1)).result()
                 if inspection.pages < 1:
                     raise EmptyDocument(f"{job.path} has no page", "scan it again")
+                if inspection.pages > MOST_PAGES:
+                    raise CorruptFile(f"{job.path} claims {inspection.pages} pages", f"split it: {MOST_PAGES} are read at most")
                 return self._journal.set_pages(job.id, inspection.pages)
             except (WorkerDied, WorkerTimedOut) as error:
                 self._count_death(job, 1, error)

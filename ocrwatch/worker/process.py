@@ -24,7 +24,7 @@ from typing import Any
 from ocrwatch.errors import WorkerDied, WorkerTimedOut, from_wire
 from ocrwatch.worker import frames
 
-_POLL_S = 0.05
+_POLL_MS = 50
 _STDERR_TAIL_LINES = 40
 _GRACE_S = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -145,9 +145,10 @@ class WorkerProcess:
 
     def _await_reply(self, deadline_s: float, progress: Progress | None) -> dict[str, Any]:
         limit = time.monotonic() + deadline_s
+        readable = select.poll()
+        readable.register(self._channel, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._channel], [], [], _POLL_S)
-            if ready:
+            if readable.poll(_POLL_MS):
                 data = self._channel.recv(1 << 20)
                 if not data:
                     raise frames.FrameError("it closed its channel")

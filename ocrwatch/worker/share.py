@@ -189,13 +189,14 @@ def _completeness(arguments: Values, _: Callable[[Values], None]) -> Values:
     return {"completeness": found.to_json()}
 
 
-def _spool(arguments: Values, _: Callable[[Values], None]) -> Values:
+def _spool(arguments: Values, tell: Callable[[Values], None]) -> Values:
     return asdict(
         spool.copy(
             Root.from_json(arguments["root"]),
             arguments["path"],
             expected=Identity.from_json(arguments["expected"]),
             destination=Path(arguments["destination"]),
+            tell=lambda size: tell({"spooled_bytes": size}),  # a large scan on a slow share moves, it does not hang
         )
     )
 

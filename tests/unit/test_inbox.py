@@ -254,7 +254,7 @@ def test_other_mount_at_the_start_is_looked_at_twice(stage: Stage) -> None:
     stage.inbox = stage.make()
     stage.after(1)
     assert stage.inbox.status().state is InboxState.OFFLINE
-    assert "is not on the mount" in stage.inbox.status().problem
+    assert "another mount than the known one" in stage.inbox.status().problem
     stage.share.files, stage.share.root = files, HOME
     stage.after(60)
     assert stage.inbox.status().state is InboxState.ONLINE

@@ -258,19 +258,6 @@ def test_oldest_unfinished_is_the_first_that_waits(journal: Journal, wall: FakeC
     assert journal.oldest_unfinished("in") == 1_700_000_010.0
 
 
-def test_result_of_the_same_content_is_found_again(journal: Journal) -> None:
-    """By hash and settings, whole results only."""
-    job = _add(journal)
-    journal.move(job.id, JobState.SPOOLED, sha256="s", settings="d")
-    journal.move(job.id, JobState.PARTIAL)
-    twin = _add(journal, "copy.pdf")
-    assert journal.finished_like("s", "d", but=twin.id) == []
-    journal.retry(job.id)
-    journal.move(job.id, JobState.DONE)
-    assert [j.id for j in journal.finished_like("s", "d", but=twin.id)] == [job.id]
-    assert journal.finished_like("s", "other", but=twin.id) == []
-
-
 def test_mount_of_an_inbox_is_remembered(journal: Journal) -> None:
     """The last one."""
     assert journal.root_of("in") is None
