@@ -46,7 +46,8 @@ def make_pool() -> Iterator[Make]:
 
 def _task(folder: Path, document: Mapping[str, Any], page: int = 1, **options: Any) -> PageTask:
     path = folder / f"{abs(hash(json.dumps(document)))}.script"
-    path.write_text(json.dumps(document), encoding="ascii")
+    if not path.exists():  # a worker may be reading it
+        path.write_text(json.dumps(document), encoding="ascii")
     defaults: dict[str, Any] = {"languages": ("en",), "pdf_text": "auto", "timeout_s": 20.0}
     return PageTask(path=str(path), page=page, engine=EngineName.TESSERACT, **(defaults | options))
 
