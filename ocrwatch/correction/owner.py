@@ -7,6 +7,7 @@ pipeline's matter. Asking for the status never touches a timer.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -15,11 +16,13 @@ from typing import Any
 
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.correction.store import Download, ModelFile, ModelWish
-from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, WorkerDied
+from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerRefused
 from ocrwatch.output.document import Model
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
+
+log = logging.getLogger(__name__)
 
 _STALL_S = 120.0  # without a byte; a download has no total limit
 _LOOK_S = 0.5  # between two looks at the clock while a back-off lasts
@@ -230,6 +233,9 @@ class ModelOwner:
             work.answer.set_exception(CancelledError() if self._stopping.is_set() else error)
         except (KeyError, TypeError, ValueError) as error:
             work.answer.set_exception(WorkerDied(f"the correction worker answered nonsense: {error}"))
+        except Exception as error:  # one page's trouble, a bug of ours, must not end the thread of all the others
+            log.exception("a page was left raw unforeseen")
+            work.answer.set_exception(WorkerRefused(f"{type(error).__name__}: {error}"))
 
     def _find_and_plan(self) -> WorkerSpec:
         if self._file is None or not self._file.path.is_file():

@@ -5,6 +5,7 @@ Owns which worker does which page. What a failure means for the file is the pipe
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +13,13 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
-from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFailed
+from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFailed, WorkerRefused
 from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
+
+log = logging.getLogger(__name__)
 
 _IDLE_S = 60.0  # a recognition worker starts in a tenth of a second and holds 40 to 150 MB
 
@@ -156,6 +159,9 @@ class RecognitionPool:
         except OcrwatchError as error:
             # A worker that we kill to be gone in time is no death that the page is to blame for.
             work.answer.set_exception(CancelledError() if self._stopping.is_set() else error)
+        except Exception as error:  # one page's trouble, a bug of ours, must not end the thread of all the others
+            log.exception("a page was given up unforeseen")
+            work.answer.set_exception(WorkerRefused(f"{type(error).__name__}: {error}"))
 
 
 def _have_ready(worker: Supervised) -> None:
