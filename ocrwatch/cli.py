@@ -69,6 +69,8 @@ def run(config_path: Path | None, verbose: bool) -> None:
     path = config_path or config.default_path()
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[systemd.log_handler()], force=True)
     logging.getLogger("watchdog").setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)  # of libraries, to their developers: in the log only when one asks for it
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
     daemon = Daemon(config.load(path), path)
     daemon.run()
     if daemon.reload:
