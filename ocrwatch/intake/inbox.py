@@ -63,11 +63,10 @@ class InboxState(StrEnum):
 
 @dataclass(frozen=True)
 class InboxStatus:
-    """An inbox at one moment. files: possible scans at the last full listing."""
+    """An inbox at one moment. problem: why it is offline. waiting: files that are seen but not taken yet."""
 
     state: InboxState
     problem: str
-    files: int
     waiting: tuple[Waiting, ...]
 
 
@@ -77,7 +76,6 @@ class _Tally:
 
     directories: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
-    files: int = 0
 
 
 class Inbox:
@@ -113,7 +111,6 @@ class Inbox:
         self._state = InboxState.STARTING
         self._problem = ""
         self._place = Place(rules.name, rules.path, identify=share.identify, remembered=journal, clock=clock)
-        self._files = 0
         self._next_full_s = clock()
         self._next_folders_s = 0.0
         self._retry_s = 0.0
@@ -137,7 +134,7 @@ class Inbox:
 
     def status(self) -> InboxStatus:
         """The inbox at this moment."""
-        return InboxStatus(self._state, self._problem, self._files, tuple(self._tracker.waiting()))
+        return InboxStatus(self._state, self._problem, tuple(self._tracker.waiting()))
 
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""
@@ -182,7 +179,6 @@ class Inbox:
             for directory in self._journal.directories(self.rules.name) - tally.directories:
                 if not any(directory == unread or directory.startswith(f"{unread}/") for unread in tally.unread):
                     self._gone_from(directory, present=frozenset())
-        self._files = tally.files
         # Jitter, so that twenty inboxes on one server do not list it at the same moment.
         self._next_full_s = self._clock() + self._interval_s() * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
@@ -190,7 +186,6 @@ class Inbox:
         leftovers: dict[str, tuple[str, ...]] = {}
 
         def take(listing: DirectoryListing) -> None:
-            tally.files += len(listing.entries)
             if listing.error:
                 tally.unread.add(listing.directory)
                 return

@@ -24,6 +24,7 @@ from ocrwatch.treatment import Treatment
 from ocrwatch.worker.share import Share
 
 _HOUR_S = 3600.0
+_NOT_THERE = frozenset({JobState.ORPHANED, JobState.ARCHIVED})
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Answers:
         status = watched.inbox.status()
         oldest = self.journal.oldest_unfinished(name)
         why_polling = watched.looks_by()
+        own = {state: count for (inbox, state), count in counts.items() if inbox == name}
         return {
             "name": name,
             "path": watched.inbox.rules.path,
@@ -95,9 +97,9 @@ class Answers:
             "problem": status.problem,
             "looks_by": "polling" if why_polling else "events",
             "why_polling": why_polling,
-            "files": status.files,
+            "files": len(status.waiting) + sum(count for state, count in own.items() if state not in _NOT_THERE),
             "waiting": len(status.waiting),
-            "counts": {state: count for (inbox, state), count in counts.items() if inbox == name},
+            "counts": own,
             "oldest_s": None if oldest is None else max(0.0, self.wall_clock() - oldest),
         }
 

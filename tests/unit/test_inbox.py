@@ -105,7 +105,7 @@ def test_new_file_waits_until_it_is_at_rest_and_is_then_a_job(stage: Stage) -> N
     stage.after(0.2)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
     assert stage.told == 1
-    assert stage.inbox.status() == InboxStatus(InboxState.ONLINE, "", 1, ())
+    assert stage.inbox.status() == InboxStatus(InboxState.ONLINE, "", ())
 
 
 def test_file_that_grows_waits(stage: Stage) -> None:
