@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocrwatch.correction.owner import ModelOwner, model_of
 from ocrwatch.correction.pages import NoCorrections, PageCorrections
@@ -87,6 +87,10 @@ class Pipeline:
         spooled = self._spooled(job, treatment)
         if self._adopted(job, treatment, spooled):
             return
+        twin = self._read_before(job, treatment, spooled)
+        if twin is not None:
+            self._published(job, treatment, spooled, twin, final=True)
+            return
         corrections = self._corrections(job, treatment)
         with self._lease(treatment.correction):
             outcomes = self._reader.read(job, treatment, on_page=corrections.start)
@@ -132,6 +136,15 @@ class Pipeline:
         )
         self._checkpoints.drop(job.id)
         return True
+
+    def _read_before(self, job: Job, treatment: Treatment, spooled: Spooled) -> Document | None:
+        """The whole result of the same content under another name, if its sidecar still is as it was published."""
+        for twin in self._journal.finished_like(job, sha256=spooled.sha256, settings=treatment.settings):
+            found = treatment.output_share.read_back(treatment.output_root(), treatment.names(twin.path))
+            if found is not None and found.source.sha256 == spooled.sha256 and found.is_final:
+                log.debug("%s has the content of %s", job.path, twin.path)
+                return replace(found, source=Source(path=job.path, identity=job.identity, sha256=spooled.sha256))
+        return None
 
     def _document(self, job: Job, treatment: Treatment, spooled: Spooled, outcomes: list[PageOutcome]) -> Document:
         plan = treatment.correction if self._model is not None else None

@@ -95,6 +95,15 @@ class Journal(Database):
         )
         return {digest for row in rows for digest in (row["t"], row["j"]) if digest is not None}
 
+    def finished_like(self, job: Job, *, sha256: str, settings: str) -> list[Job]:
+        """Finished jobs of the same inbox, content and settings under other names, newest first."""
+        rows = self._rows(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND inbox = ? AND path <> ?"
+            " AND state IN ('done', 'orphaned', 'archived') ORDER BY id DESC LIMIT 5",
+            (sha256, settings, job.inbox, os.fsencode(job.path)),
+        )
+        return [_job(r) for r in rows]
+
     def counts(self) -> dict[tuple[str, JobState], int]:
         """How many current jobs each inbox has in each state."""
         rows = self._rows(f"SELECT inbox, state, count(*) AS n FROM job WHERE {_CURRENT} GROUP BY inbox, state", ())

@@ -95,6 +95,12 @@ class Document:
     incomplete_reason: str = ""
     uncorrected_reason: str = ""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is whole, and corrected as far as it is to be: nothing will come that makes it better."""
+        whole = not self.incomplete_reason and all(page.status in _WHOLE for page in self.pages)
+        return whole and (self.mode == "off" or not self.uncorrected_reason)
+
     def to_json(self) -> dict[str, Any]:
         """The document as a JSON object, for a frame."""
         return asdict(self)
@@ -166,6 +172,35 @@ def raw_pages(text: bytes, metadata: bytes) -> tuple[str, ...]:
     listed = [(int(edit["page"]), Edit.from_json(edit)) for edit in data["edits"]]
     pages = text.decode().split(PAGE_SEPARATOR)
     return tuple(edits_.undo(page, [e for n, e in listed if n == number]) for number, page in enumerate(pages, start=1))
+
+
+def read_back(text: bytes, metadata: bytes) -> Document:
+    """The document whose two files these are. Raises ValueError when they do not belong together or are not as we write them."""
+    try:
+        raw = raw_pages(text, metadata)
+        data = json.loads(metadata)
+        source, engine, correction = data["source"], data["engine"], data["correction"]
+        identity = {name: source[name] for name in ("size", "mtime_ns", "inode")}
+        return Document.from_json(
+            {
+                "source": {"path": source["path"], "sha256": source["sha256"], "identity": identity},
+                "pages": [_page_as_made(data, page, raw) for page in data["pages"]],
+                "engine": engine["name"],
+                "engine_version": engine["version"],
+                "languages": engine["languages"],
+                **{name: correction[name] for name in ("mode", "profile", "model")},
+                "incomplete_reason": data["incomplete_reason"],
+                "uncorrected_reason": data["uncorrected_reason"],
+            }
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"the metadata is not as ocrwatch writes it: {error}") from error
+
+
+def _page_as_made(data: dict[str, Any], page: dict[str, Any], raw: Sequence[str]) -> dict[str, Any]:
+    number = page["page"]
+    own = {name: value for name, value in page.items() if name != "page"}
+    return own | {"raw": raw[number - 1], "edits": [edit for edit in data["edits"] if edit["page"] == number]}
 
 
 def claims(metadata: bytes) -> Claims | None:

@@ -18,6 +18,7 @@ from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.ignore import SCAN_SUFFIXES
 from ocrwatch.output import files
 from ocrwatch.output.document import Claims, Document, claims, render
+from ocrwatch.output.document import read_back as document_of
 from ocrwatch.output.files import Likeness
 
 TEXT_SUFFIX, METADATA_SUFFIX = ".txt", ".json"
@@ -116,6 +117,17 @@ def examine(root: Root, names: Names, *, known: Collection[str] = ()) -> Examine
     if said is None:
         return found
     return replace(found, source_sha256=said.source_sha256, complete=said.complete, corrected=said.corrected)
+
+
+def read_back(root: Root, names: Names) -> Document | None:
+    """The document under these names; None unless both files are there, ours, unedited, and belong together."""
+    if examine(root, names).state is not SidecarState.OURS:
+        return None
+    text, metadata = _read(root, names.text), _read(root, names.metadata)
+    try:
+        return document_of(text, metadata) if text is not None and metadata is not None else None
+    except ValueError:
+        return None  # changed since it was examined
 
 
 def _state(said: Claims | None, *, text_sha256: str | None, metadata_sha256: str, known: Collection[str]) -> SidecarState:

@@ -124,6 +124,11 @@ class Share:
         told = self._access.run("examine", {"root": root.to_json(), "names": asdict(names), "known": sorted(known)})
         return Examined(**(told | {"state": SidecarState(told["state"])}))
 
+    def read_back(self, root: Root, names: Names) -> Document | None:
+        """`sidecar.read_back`."""
+        document = self._access.run("read_back", {"root": root.to_json(), "names": asdict(names)})["document"]
+        return None if document is None else Document.from_json(document)
+
     def publish(
         self,
         root: Root,
@@ -206,6 +211,11 @@ def _examine(arguments: Values, _: Callable[[Values], None]) -> Values:
     return asdict(sidecar.examine(root, names, known=arguments["known"]))
 
 
+def _read_back(arguments: Values, _: Callable[[Values], None]) -> Values:
+    document = sidecar.read_back(Root.from_json(arguments["root"]), Names(**arguments["names"]))
+    return {"document": None if document is None else document.to_json()}
+
+
 def _publish(arguments: Values, _: Callable[[Values], None]) -> Values:
     like = arguments["like"]
     published = sidecar.publish(
@@ -245,6 +255,7 @@ OPERATIONS: Mapping[str, Callable[[Values, Callable[[Values], None]], Values]] =
     "completeness": _completeness,
     "spool": _spool,
     "examine": _examine,
+    "read_back": _read_back,
     "publish": _publish,
     "archive": _archive,
     "tidy": _tidy,

@@ -413,6 +413,35 @@ def test_whole_sidecar_is_adopted_when_the_journal_was_lost(bench: Bench) -> Non
     assert bench.journal.published_hashes("in", "a.pdf") == {job.text_sha256, job.json_sha256}
 
 
+def test_same_content_under_another_name_is_not_recognized_again(bench: Bench) -> None:
+    """A renamed or copied scan gets the text that was read before, with its own name in the metadata."""
+    first = bench.run_new("a.pdf", {"text": "one"}, {"text": "two"})
+    assert first.state is JobState.DONE
+    copy = bench.inbox / "renamed.pdf"
+    copy.write_bytes((bench.inbox / "a.pdf").read_bytes())
+    job = bench.run(bench.enter(copy))
+    assert job.state is JobState.DONE
+    assert bench.read_pages() == [1, 2]
+    assert (bench.inbox / "renamed.pdf.txt").read_bytes() == (bench.inbox / "a.pdf.txt").read_bytes()
+    assert json.loads((bench.inbox / "renamed.pdf.json").read_bytes())["source"]["path"] == "renamed.pdf"
+
+
+@pytest.mark.parametrize("change", ["edited", "gone", "settings"])
+def test_same_content_is_recognized_when_the_first_result_is_not_as_it_was(bench: Bench, change: str) -> None:
+    """Only a text that still is what we published, by the same settings, is used again."""
+    bench.run_new("a.pdf", {"text": "one"})
+    if change == "edited":
+        (bench.inbox / "a.pdf.txt").write_text("mine", encoding="utf-8")
+    elif change == "gone":
+        (bench.inbox / "a.pdf.txt").unlink()
+    else:
+        bench.treatment = replace(bench.treatment, settings="other")
+    copy = bench.inbox / "renamed.pdf"
+    copy.write_bytes((bench.inbox / "a.pdf").read_bytes())
+    assert bench.run(bench.enter(copy)).state is JobState.DONE
+    assert bench.read_pages() == [1, 1]
+
+
 @pytest.mark.parametrize("damage", ["edited", "no text", "partial"])
 def test_sidecar_that_is_not_whole_is_not_adopted(bench: Bench, damage: str) -> None:
     """An edited one is left alone, another is written anew."""

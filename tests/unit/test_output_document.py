@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.intake.entries import Identity
-from ocrwatch.output.document import Document, Model, Page, PageStatus, Source, claims, clean, raw_pages, render
+from ocrwatch.output.document import Document, Model, Page, PageStatus, Source, claims, clean, raw_pages, read_back, render
 
 SOURCE = Source(path="a/scan.pdf", identity=Identity(size=9, mtime_ns=8, inode=7), sha256="ab" * 32)
 PLAIN = Document(
@@ -44,6 +44,35 @@ def test_undoing_the_edits_of_the_json_on_the_text_gives_the_raw_text(contents: 
     assert raw_pages(rendered.text, rendered.metadata) == tuple(clean(page.raw) for page in contents)
     assert rendered.text.decode().count("\f") == len(contents) - 1
     assert not set(rendered.text.decode()) & {"\0", "\r"}
+
+
+@given(st.lists(pages(), min_size=1, max_size=5))
+def test_document_is_read_back_as_it_was_written(contents: list[Page]) -> None:
+    """A result can be used again without a second recognition: both files hold everything."""
+    document = replace(PLAIN, pages=tuple(contents), model=Model("r", "f", "v", "s"), mode="rescore", profile="default")
+    rendered = render(document)
+    again = read_back(rendered.text, rendered.metadata)
+    assert render(again) == rendered
+    assert again.source == SOURCE
+    assert again.is_final
+
+
+@pytest.mark.parametrize("lost", ["pages", "engine", "edits"])
+def test_metadata_that_lacks_something_is_not_read_back(lost: str) -> None:
+    """A foreign or older file is refused, not guessed at."""
+    rendered = render(PLAIN)
+    data = json.loads(rendered.metadata)
+    del data[lost]
+    with pytest.raises(ValueError, match="not as ocrwatch writes it"):
+        read_back(rendered.text, json.dumps(data).encode())
+
+
+def test_partial_document_is_not_final() -> None:
+    """Something better may come of it."""
+    failed = replace(PLAIN, pages=(*PLAIN.pages, Page(raw="", status=PageStatus.FAILED)))
+    assert PLAIN.is_final
+    assert not failed.is_final
+    assert not replace(PLAIN, mode="rescore", uncorrected_reason="no model").is_final
 
 
 def test_text_is_pages_joined_by_form_feeds() -> None:
