@@ -25,6 +25,7 @@ from ocrwatch.intake import mounts
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.inbox import InboxRules
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.ocr.languages import debian_package, tesseract_name
 from ocrwatch.output.sidecar import names
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
@@ -118,8 +119,14 @@ def _check_languages(inbox: InboxSettings, engine: EngineName, hello: Mapping[st
     if lacking:
         raise MissingPart(
             f"inbox {inbox.name}: {engine} has no data for the language {', '.join(lacking)}",
-            "run `ocrwatch doctor` for the package to install",
+            _language_remedy(engine, lacking),
         )
+
+
+def _language_remedy(engine: EngineName, lacking: list[str]) -> str:
+    if engine is EngineName.TESSERACT:
+        return f"apt install {' '.join(debian_package(tesseract_name(language)) for language in lacking)}"
+    return f"give this inbox `engine: {EngineName.TESSERACT}`, or other languages"
 
 
 def model_wish(settings: Configuration) -> ModelWish:

@@ -138,13 +138,16 @@ def _inbox(inbox: InboxSettings, table: tuple[mounts.Mount, ...]) -> Iterator[Fi
     if not inbox.path.is_dir():
         yield Finding(Verdict.BAD, f"inbox {inbox.name}: there is no folder {inbox.path}", f"mkdir -p {inbox.path}")
         return
+    target = inbox.output.directory or inbox.path
     if not os.access(inbox.path, os.R_OK | os.X_OK):
         yield Finding(Verdict.BAD, f"inbox {inbox.path} cannot be read by this user", f"setfacl -m u:ocrwatch:rwx {inbox.path}")
-    target = inbox.output.directory or inbox.path
-    if not target.is_dir() or not os.access(target, os.W_OK):
-        yield Finding(Verdict.BAD, f"texts cannot be written to {target} by this user", f"install -d -o ocrwatch {target}")
-    by = "events" if inbox.watch is Watch.AUTO and mounts.events_trusted(mount.fs_type) else "listing"
-    yield Finding(Verdict.OK, f"inbox {inbox.name} at {inbox.path} ({mount.fs_type}), looked at by {by}")
+    elif not target.is_dir():
+        yield Finding(Verdict.BAD, f"there is no folder {target} for texts", f"install -d -o ocrwatch {target}")
+    elif not os.access(target, os.W_OK | os.X_OK):
+        yield Finding(Verdict.BAD, f"texts cannot be written to {target} by this user", f"setfacl -m u:ocrwatch:rwx {target}")
+    else:
+        by = "events" if inbox.watch is Watch.AUTO and mounts.events_trusted(mount.fs_type) else "listing"
+        yield Finding(Verdict.OK, f"inbox {inbox.name} at {inbox.path} ({mount.fs_type}), looked at by {by}")
 
 
 def _watches() -> Iterator[Finding]:

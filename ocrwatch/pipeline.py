@@ -81,7 +81,7 @@ class Pipeline:
         finally:
             self._forget(job)
         after = self._journal.job(job.id)
-        log.info("%s: %s", job.path, after.state, extra=_log_fields(after, self._clock() - begin))
+        log.info("%s/%s: %s", job.inbox, job.path, after.state, extra=_log_fields(after, self._clock() - begin))
 
     def _process(self, job: Job, treatment: Treatment) -> None:
         spooled = self._spooled(job, treatment)
