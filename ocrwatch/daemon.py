@@ -221,7 +221,7 @@ class Daemon:
             try:
                 rest_s = inbox.step()
                 self._dispatcher.feed(inbox.rules.name)
-                self._archivists[inbox.rules.name].step()
+                rest_s = min(rest_s, self._archivists[inbox.rules.name].step())
             except OcrwatchError as error:
                 log.error("inbox %s: %s", inbox.rules.name, error)
                 rest_s = _RENEW_S

@@ -29,16 +29,19 @@ class Archivist:
         self._wall_clock = wall_clock
         self._next_s = clock()
 
-    def step(self) -> None:
-        """Archive what is due, at most once a minute. A scan that cannot go now goes later."""
+    def step(self) -> float:
+        """Archive what is due; seconds until the next look. A scan that cannot go now goes later."""
         plan = self._treatment.archive
-        if plan is None or self._clock() < self._next_s:
-            return
-        self._next_s = self._clock() + min(_LOOK_S, plan.after_s)
+        if plan is None:
+            return _LOOK_S
+        if self._clock() < self._next_s:
+            return self._next_s - self._clock()
+        self._next_s = self._clock() + min(_LOOK_S, max(1.0, plan.after_s))
         before = self._wall_clock() - plan.after_s
         for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, limit=_BATCH):
             if job.changed <= before:
                 self._archive(job, plan)
+        return self._next_s - self._clock()
 
     def _archive(self, job: Job, plan: ArchivePlan) -> None:
         assert job.sha256 is not None

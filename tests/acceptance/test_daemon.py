@@ -204,6 +204,23 @@ def test_retry_runs_a_failed_file_again(service: Service) -> None:
     assert service.command("retry", str(service.inbox / "never.pdf")).returncode == 2
 
 
+def test_finished_scan_is_archived_and_its_text_stays(service: Service, tmp_path: Path) -> None:
+    """`after: archive` moves the scan, byte for byte, once its result is final; a new scan of that name is new work."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    service.settings["inboxes"][0] |= {"after": "archive", "archive_to": str(archive), "archive_after": "1s"}
+    service.write_config()
+    service.start()
+    (service.inbox / "sub").mkdir()
+    content = scans.write(service.inbox / "sub" / "scan.png", "to be kept").read_bytes()
+    wait_until(lambda: service.why("sub/scan.png")["state"] == "archived", what="the archive")
+    assert (archive / "sub" / "scan.png").read_bytes() == content
+    assert not (service.inbox / "sub" / "scan.png").exists()
+    assert service.text("sub/scan.png").strip() == "to be kept"
+    scans.write(service.inbox / "sub" / "scan.png", "another one")
+    wait_until(lambda: "another" in service.text("sub/scan.png"), what="the newer text")
+
+
 def test_why_answers_without_a_daemon_from_the_journal(service: Service) -> None:
     """At 3 a.m. the service is down, and the question is the same."""
     service.start()

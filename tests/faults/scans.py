@@ -25,7 +25,7 @@ def page(text: str, *, width_px: int = 1000, size_px: int = 36) -> Image.Image:
 def write(path: Path, *pages: str) -> Path:
     """A scan of these pages in the format of the name, written under another name first and moved in whole."""
     images = [page(text) for text in pages]
-    temporary = path.parent.parent / f"making-{path.name}"
+    temporary = path.parent / f".making-{path.name}"
     images[0].save(temporary, format=_format(path), **_more(path, images[1:]), dpi=(200, 200))
     return temporary.rename(path)
 
