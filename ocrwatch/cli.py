@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,28 @@ def run(config_path: Path | None, verbose: bool) -> None:
 def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -> int:
     """Recognize and correct these files now, by the same pipeline."""
     settings = direct.settings_for(paths, base=_optional(config_path), **choices)
-    report = direct.process(settings, paths, progress=_progress if sys.stderr.isatty() else None)
+    with _progress_bar("files") as progress:
+        report = direct.process(settings, paths, progress=progress)
     for item in report:
         click.echo(f"{systemd.printable(item.path)}: {item.line}", err=item.failed)
     return 1 if any(item.failed for item in report) else 0
 
 
-def _progress(done: int, total: int) -> None:
-    click.echo(f"\r{done}/{total}", err=True, nl=done == total)
+@contextlib.contextmanager
+def _progress_bar(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error that is told how much is done, of how much; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    # Only a terminal pays for these.
+    from rich import progress
+    from rich.console import Console
+
+    shown = [progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
+    console = Console(stderr=True)
+    with progress.Progress(progress.TextColumn(what), progress.BarColumn(), *shown, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @cli.command()
@@ -220,17 +235,17 @@ def model() -> None:
 @_config_option
 def pull(config_path: Path | None) -> None:
     """Fetch the configured model; the only command that goes online."""
-    reply = _fetcher(config_path, "fetch", progress=_pull_progress)
+    with _progress_bar("model", in_bytes=True) as progress:
+        reply = _fetcher(config_path, "fetch", progress=_byte_counts(progress))
     file = ModelFile.from_json(reply)
     licence = file.licence or "not named by its card"
     click.echo(f"{file.path}\n  sha256 {file.sha256}\n  licence {licence}: read it before you use the model")
 
 
-def _pull_progress(details: dict[str, Any]) -> None:
-    total = max(1, int(details.get("total_bytes") or 1))
-    done = int(details.get("done_bytes") or 0)
-    if sys.stderr.isatty():
-        click.echo(f"\r{done / 1e6:.0f}/{total / 1e6:.0f} MB ({100 * done // total} %)", err=True, nl=done >= total)
+def _byte_counts(progress: Callable[[int, int], None] | None) -> Callable[[dict[str, Any]], None] | None:
+    if progress is None:
+        return None
+    return lambda details: progress(int(details.get("done_bytes") or 0), int(details.get("total_bytes") or 0))
 
 
 @model.command("list")

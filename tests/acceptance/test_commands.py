@@ -135,6 +135,23 @@ def test_correct_without_a_model_names_the_command(tmp_path: Path) -> None:
     assert "ocrwatch model pull" in refused.stderr
 
 
+def test_process_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    """Whoever watches sees how far it is; a pipe gets plain lines only."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    scan = scans.write(folder / "x.png", "some words")
+    master, terminal = os.openpty()
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "ocrwatch", "process", str(scan), "--mode", "off"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, timeout=120, check=False, env=environment)
+    os.close(terminal)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert done.returncode == 0
+    assert done.stdout.decode().startswith(f"{scan}: done")
+    assert "1/1" in shown
+
+
 def test_process_refuses_texts_that_would_collide(tmp_path: Path) -> None:
     """Two scans of one name into one folder: nothing is overwritten, nothing is done."""
     for name in ("a", "b"):
