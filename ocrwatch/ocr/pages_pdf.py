@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import pypdfium2.raw as pdfium
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, OversizedPage
 from ocrwatch.ocr.engine import PdfText
+from ocrwatch.ocr.layout import Run, in_reading_order
 from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
 from ocrwatch.ocr.text import tidy
 
@@ -30,6 +33,9 @@ _MIN_LETTERS = 50
 _MAX_IMAGE_SHARE = 0.2
 _MAX_UNREADABLE_SHARE = 0.02
 _MAX_OBJECTS = 20_000
+_MAX_CHARACTERS = 50_000  # of a page whose lines are put in order
+_HYPHEN_MARK, _HYPHEN = 0x2, 0xFFFE  # PDFium's own marks of a hyphen at the end of a line, in its two ways to give text
+_RIGHT_TO_LEFT = {"R", "AL"}
 _WRITING_ANNOTATIONS = {pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_INK}
 
 
@@ -74,7 +80,7 @@ class PdfDocument:
         with self._page(page) as loaded:
             width_pt, height_pt = self._size(loaded, page)
             text_page = loaded.get_textpage()
-            text = tidy(text_page.get_text_range())
+            text = tidy(_text_of(text_page, loaded.get_rotation()))
             text_page.close()
             if not text.strip() or (mode is PdfText.AUTO and not _is_born_digital(loaded, text, width_pt * height_pt)):
                 return None
@@ -126,6 +132,36 @@ class PdfDocument:
         if code == pdfium.FPDF_ERR_SECURITY:
             return EncryptedFile(f"{self._name} is encrypted in a way that is not known here", "store a copy without encryption")
         return CorruptFile(f"{self._name} cannot be opened as PDF: {error}")
+
+
+def _text_of(text_page: Any, clockwise_deg: int) -> str:
+    """The text as a person reads it; as it was drawn where its lines cannot be told apart, or it runs from right to left."""
+    drawn = str(text_page.get_text_range())
+    if text_page.count_chars() > _MAX_CHARACTERS or any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in drawn):
+        return drawn
+    ordered = in_reading_order([run.turned(clockwise_deg) for run in _drawn_lines(text_page)])
+    return ordered if _letters(ordered) == _letters(drawn) else drawn  # an order, never a loss
+
+
+def _drawn_lines(text_page: Any) -> Iterator[Run]:
+    """The lines as PDFium finds them in the order of drawing, each with its box."""
+    units: list[int] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    for index in range(text_page.count_chars() + 1):
+        unit = pdfium.FPDFText_GetUnicode(text_page, index) if index < text_page.count_chars() else ord("\n")
+        if unit not in (ord("\r"), ord("\n")):
+            units.append(_HYPHEN if unit == _HYPHEN_MARK else unit)
+            boxes.append(text_page.get_charbox(index, loose=True))
+            continue
+        text = b"".join(u.to_bytes(4 if u > 0xFFFF else 2, "little") for u in units).decode("utf-16-le", "ignore").strip()
+        if text:
+            left, bottom, right, top = zip(*boxes, strict=True)
+            yield Run(min(left), min(bottom), max(right), max(top), text)
+        units, boxes = [], []
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter("".join(text.split()))
 
 
 def _is_born_digital(page: Any, text: str, area_pt2: float) -> bool:

@@ -1,0 +1,139 @@
+"""The order in which a person reads what a PDF draws. Pure: runs of text with their boxes in, text out.
+
+A PDF draws its text in any order: an invoice's amounts may come pages of code after their labels. So runs that stand on one
+line are joined to one line, from top to bottom and from left to right; where two columns of prose stand beside each other,
+each is read to its end first. Amounts beside labels are no such columns: their lines are short.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+_LONGEST_BLOCK = 400  # rows; bounds the search on a page that was made to be slow
+_COLUMN_ROWS = 8  # fewer rows beside each other are a table or an address, not columns
+_COLUMN_CHARACTERS = 20  # in the middle line of a column of prose
+_COLUMN_FILL = 0.75  # of the column's width, by its middle line
+_GUTTER_EMS = 0.8  # between columns, in heights of a line
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """A run of text on one line. The box is in points with y upwards, the page standing upright."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+    text: str
+
+    @property
+    def middle(self) -> float:
+        """Height of the run's middle."""
+        return (self.bottom + self.top) / 2
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the text runs from left to right; text along an edge of the page is higher than it is wide."""
+        return len(self.text) < 3 or self.top - self.bottom <= 2 * (self.right - self.left)
+
+    def turned(self, clockwise_deg: int) -> Run:
+        """The run as it stands on a page that is shown turned by 0, 90, 180 or 270 degrees."""
+        left, bottom, right, top = self.left, self.bottom, self.right, self.top
+        for _ in range(clockwise_deg // 90 % 4):
+            left, bottom, right, top = bottom, -right, top, -left
+        return replace(self, left=left, bottom=bottom, right=right, top=top)
+
+
+Row = list[Run]
+
+
+def in_reading_order(runs: Sequence[Run]) -> str:
+    """The text of the runs, a line a row. Text that stands upright comes first, what runs along an edge after it."""
+    upright = [run for run in runs if run.is_upright]
+    lines = list(_lines(_rows(upright)))
+    lines += [run.text for run in runs if not run.is_upright]
+    return "\n".join(lines)
+
+
+def _rows(runs: Sequence[Run]) -> list[Row]:
+    """Runs on one line together, top line first, each from left to right."""
+    rows: list[Row] = []
+    for run in sorted(runs, key=lambda run: -run.middle):
+        row = next((row for row in rows[-3:] if row[0].bottom <= run.middle <= row[0].top), None)
+        if row is None:
+            rows.append([run])
+        else:
+            row.append(run)
+    return [sorted(row, key=lambda run: run.left) for row in rows]
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    start = 0
+    while start < len(rows):
+        end, gutter = _block(rows, start)
+        if gutter is not None and _are_columns(rows[start:end], gutter):
+            for side in _sides(rows[start:end], gutter):
+                yield from _lines(side)  # a column may hold columns
+            start = end
+        else:
+            yield " ".join(run.text for run in rows[start])
+            start += 1
+
+
+def _block(rows: Sequence[Row], start: int) -> tuple[int, float | None]:
+    """The rows from `start` that one upright strip of white divides: where they end, and the middle of the widest such strip."""
+    best: tuple[int, float | None] = (start + 1, None)
+    # Two rows together, because the lines of two columns need not stand at one height.
+    for left, right in _gaps(sorted(run for row in rows[start : start + 2] for run in row)):
+        low, high, end = left, right, start + 1
+        while end < min(len(rows), start + _LONGEST_BLOCK):
+            narrowed = _narrowed(rows[end], low, high)
+            if narrowed is None:
+                break
+            low, high = narrowed
+            end += 1
+        if end > best[0]:
+            best = (end, (low + high) / 2)
+    return best
+
+
+def _gaps(row: Row) -> list[tuple[float, float]]:
+    height = max(run.top - run.bottom for run in row)
+    reach, gaps = row[0].right, []
+    for run in row[1:]:
+        if run.left - reach >= _GUTTER_EMS * height:
+            gaps.append((reach, run.left))
+        reach = max(reach, run.right)
+    return gaps
+
+
+def _narrowed(row: Row, low: float, high: float) -> tuple[float, float] | None:
+    """The strip between `low` and `high` as far as this row leaves it white; None when too little is left."""
+    height = max(run.top - run.bottom for run in row)
+    for run in row:
+        if run.left < high and run.right > low:
+            if (run.left + run.right) / 2 < (low + high) / 2:
+                low = max(low, run.right)
+            else:
+                high = min(high, run.left)
+    return (low, high) if high - low >= _GUTTER_EMS * height else None
+
+
+def _are_columns(rows: Sequence[Row], gutter: float) -> bool:
+    sides = _sides(rows, gutter)
+    return all(len(side) >= _COLUMN_ROWS and _is_prose(side) for side in sides)
+
+
+def _sides(rows: Sequence[Row], gutter: float) -> tuple[list[Row], list[Row]]:
+    left = [part for row in rows if (part := [run for run in row if run.right <= gutter])]
+    right = [part for row in rows if (part := [run for run in row if run.right > gutter])]
+    return left, right
+
+
+def _is_prose(rows: Sequence[Row]) -> bool:
+    width = max(row[-1].right for row in rows) - min(row[0].left for row in rows)
+    fill = statistics.median((row[-1].right - row[0].left) / width for row in rows) if width > 0 else 0.0
+    characters = statistics.median(sum(len(run.text) for run in row) for row in rows)
+    return fill >= _COLUMN_FILL and characters >= _COLUMN_CHARACTERS
