@@ -1,8 +1,8 @@
-"""The order in which a person reads what a PDF draws. Pure: runs of text with their boxes in, text out.
+"""The order in which a person reads a page. Pure: runs of text with their boxes in, rows of them out.
 
-A PDF draws its text in any order: an invoice's amounts may come pages of code after their labels. So runs that stand on one
-line are joined to one line, from top to bottom and from left to right; where two columns of prose stand beside each other,
-each is read to its end first. Amounts beside labels are no such columns: their lines are short.
+A PDF draws its text in any order, and an engine reads an invoice's labels as one block and their amounts as another. So runs
+that stand on one line are joined to one row, from top to bottom and from left to right; where two columns of prose stand
+beside each other, each is read to its end first. Amounts beside labels are no such columns: their lines are short.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ _LONGEST_BLOCK = 400  # rows; bounds the search on a page that was made to be sl
 _COLUMN_ROWS = 8  # fewer rows beside each other are a table or an address, not columns
 _COLUMN_CHARACTERS = 20  # in the middle line of a column of prose
 _COLUMN_FILL = 0.75  # of the column's width, by its middle line
+_PROSE_LINES, _PROSE_CHARACTERS = 5, 25  # of a paragraph that an engine found, from which on it is prose
 _GUTTER_EMS = 0.8  # between columns, in heights of a line
 
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """A run of text on one line. The box is in points with y upwards, the page standing upright."""
+    """A run of text on one line. The box has y upwards, the page standing upright. number: the caller's own."""
 
     left: float
     bottom: float
     right: float
     top: float
     text: str
+    number: int = 0
 
     @property
     def middle(self) -> float:
@@ -49,12 +51,33 @@ class Run:
 Row = list[Run]
 
 
-def in_reading_order(runs: Sequence[Run]) -> str:
-    """The text of the runs, a line a row. Text that stands upright comes first, what runs along an edge after it."""
+def in_reading_order(runs: Sequence[Run]) -> list[Row]:
+    """All runs in rows. Text that stands upright comes first, what runs along an edge after it."""
     upright = [run for run in runs if run.is_upright]
-    lines = list(_lines(_rows(upright)))
-    lines += [run.text for run in runs if not run.is_upright]
-    return "\n".join(lines)
+    return [*_read(_rows(upright)), *([run] for run in runs if not run.is_upright)]
+
+
+def paragraphs_in_reading_order(paragraphs: Sequence[Sequence[Run]]) -> list[Row]:
+    """All runs in rows, from paragraphs that an engine found; in its own order where it found prose beside prose.
+
+    An engine looks at the page and knows columns better than their boxes tell.
+    """
+    runs = [run for paragraph in paragraphs for run in paragraph]
+    prose = [paragraph for paragraph in paragraphs if _is_prose_paragraph(paragraph)]
+    if any(_stands_left_of(one, other) for one in prose for other in prose):
+        return [[run] for run in runs]
+    return in_reading_order(runs)
+
+
+def _is_prose_paragraph(runs: Sequence[Run]) -> bool:
+    return len(runs) >= _PROSE_LINES and statistics.median(len(run.text) for run in runs) >= _PROSE_CHARACTERS
+
+
+def _stands_left_of(one: Sequence[Run], other: Sequence[Run]) -> bool:
+    beside = max(run.right for run in one) <= min(run.left for run in other)
+    bottom = max(min(run.bottom for run in one), min(run.bottom for run in other))
+    top = min(max(run.top for run in one), max(run.top for run in other))
+    return beside and bottom < top
 
 
 def _rows(runs: Sequence[Run]) -> list[Row]:
@@ -69,16 +92,16 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
     return [sorted(row, key=lambda run: run.left) for row in rows]
 
 
-def _lines(rows: Sequence[Row]) -> Iterator[str]:
+def _read(rows: Sequence[Row]) -> Iterator[Row]:
     start = 0
     while start < len(rows):
         end, gutter = _block(rows, start)
         if gutter is not None and _are_columns(rows[start:end], gutter):
             for side in _sides(rows[start:end], gutter):
-                yield from _lines(side)  # a column may hold columns
+                yield from _read(side)  # a column may hold columns
             start = end
         else:
-            yield " ".join(run.text for run in rows[start])
+            yield rows[start]
             start += 1
 
 

@@ -139,7 +139,8 @@ def _text_of(text_page: Any, clockwise_deg: int) -> str:
     drawn = str(text_page.get_text_range())
     if text_page.count_chars() > _MAX_CHARACTERS or any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in drawn):
         return drawn
-    ordered = in_reading_order([run.turned(clockwise_deg) for run in _drawn_lines(text_page)])
+    rows = in_reading_order([run.turned(clockwise_deg) for run in _drawn_lines(text_page)])
+    ordered = "\n".join(" ".join(run.text for run in row) for row in rows)
     return ordered if _letters(ordered) == _letters(drawn) else drawn  # an order, never a loss
 
 

@@ -16,6 +16,7 @@ from PIL.Image import Image
 
 from ocrwatch.errors import CorruptFile, MissingPart, OversizedPage
 from ocrwatch.ocr.engine import Alternative, EngineName, Recognized, Word
+from ocrwatch.ocr.layout import Run, paragraphs_in_reading_order
 from ocrwatch.ocr.orientation import OrientationFinder, turned
 from ocrwatch.ocr.tessdata import installed_languages, require
 from ocrwatch.ocr.text import printable
@@ -172,46 +173,72 @@ class _Page:
     """Puts the words together to the text of the page, so that offsets hold by construction."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._length = 0
-        self._words: list[Word] = []
-        self._breaks = 0
+        self._paragraphs: list[list[list[_RawWord]]] = []  # of lines, of words
+        self._starts_paragraph = self._starts_line = True
         self.upright_weight = 0.0
         self.upright_letters = 0
 
     def add(self, raw: _RawWord) -> None:
-        """Append a word after the break that belongs before it."""
+        """Append a word, in the engine's order."""
         # A paragraph that starts with a blank "word" (a picture, a speck) still starts here.
-        self._breaks = max(self._breaks, 2 if raw.starts_paragraph else int(raw.starts_line))
+        self._starts_paragraph |= raw.starts_paragraph
+        self._starts_line |= raw.starts_line
         if not raw.text:
             return
-        if self._words:
-            self._append("\n" * self._breaks if self._breaks else " ")
-        left, top, right, bottom = raw.box
-        self._words.append(
-            Word(raw.text, self._length, (left, top, right, bottom), raw.confidence, raw.alternatives),
-        )
-        self._append(raw.text)
-        self._breaks = 0
+        if self._starts_paragraph:
+            self._paragraphs.append([[]])
+        elif self._starts_line:
+            self._paragraphs[-1].append([])
+        self._paragraphs[-1][-1].append(raw)
+        self._starts_paragraph = self._starts_line = False
         if raw.is_upright:
             self.upright_letters += len(raw.text)
             self.upright_weight += len(raw.text) * raw.confidence**2
 
     def result(self, degrees: int, warnings: tuple[str, ...]) -> Recognized:
-        """The page as recognized."""
-        if self._words:
-            self._append("\n")
+        """The page as recognized, its lines in the order of reading."""
+        parts: list[str] = []
+        words: list[Word] = []
+        length = 0
+        for separator, raw in self._separated():
+            if words:
+                parts.append(separator)
+                length += len(separator)
+            left, top, right, bottom = raw.box
+            words.append(Word(raw.text, length, (left, top, right, bottom), raw.confidence, raw.alternatives))
+            parts.append(raw.text)
+            length += len(raw.text)
         return Recognized(
-            text="".join(self._parts),
-            words=tuple(self._words),
-            confidence=_mean_confidence(self._words),
+            text="".join(parts) + ("\n" if words else ""),
+            words=tuple(words),
+            confidence=_mean_confidence(words),
             rotation_deg=degrees,
             warnings=warnings,
         )
 
-    def _append(self, text: str) -> None:
-        self._parts.append(text)
-        self._length += len(text)
+    def _separated(self) -> Iterator[tuple[str, _RawWord]]:
+        """Every word in the order of reading, with what stands before it."""
+        lines = [line for paragraph in self._paragraphs for line in paragraph]
+        first = {id(paragraph[0]) for paragraph in self._paragraphs}
+        numbers = iter(range(len(lines)))
+        runs = [[_run(line, next(numbers)) for line in paragraph] for paragraph in self._paragraphs]
+        for row in paragraphs_in_reading_order(runs):
+            separator = "\n\n" if id(lines[row[0].number]) in first else "\n"
+            for raw in (raw for run in row for raw in lines[run.number]):
+                yield separator, raw
+                separator = " "
+
+
+def _run(line: list[_RawWord], number: int) -> Run:
+    boxes = [raw.box for raw in line]
+    return Run(
+        left=min(box[0] for box in boxes),
+        bottom=-max(box[3] for box in boxes),
+        right=max(box[2] for box in boxes),
+        top=-min(box[1] for box in boxes),
+        text=" ".join(raw.text for raw in line),
+        number=number,
+    )
 
 
 def _share(percent: float) -> float:
