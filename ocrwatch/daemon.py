@@ -91,6 +91,7 @@ class Daemon:
         workers = composition.cores() if settings.ocr.workers == "auto" else settings.ocr.workers
         self._pool = RecognitionPool(specs, workers=workers, clock=self._clock)
         self._model = self._model_owner()
+        self._mount_events = parts.enter_context(Path("/proc/self/mountinfo").open("rb"))  # noqa: SIM115 - closed with the parts
         self._table = mounts.read_mounts()
         self._arrivals = Arrivals(self._on_hint, dropped=is_ours)
         self._watched = {inbox.name: self._watched_inbox(inbox) for inbox in settings.inboxes}
@@ -244,15 +245,17 @@ class Daemon:
                     self._dispatcher.feed(job.inbox)
             self._renew_events()
             with contextlib.suppress(InterruptedError):
-                if select.select([wakeup], [], [], tick_s if ready else _READY_TICK_S)[0]:
+                told, _, changed = select.select([wakeup], [], [self._mount_events], tick_s if ready else _READY_TICK_S)
+                if told:
                     os.read(wakeup, 4096)
+                if changed:
+                    self._follow_mounts()
             self._obey_signals()
 
     def _is_ready(self) -> bool:
         """After the first listing of every local inbox; a mount that may hang holds nothing up."""
         local = [w.inbox for w in self._watched.values() if not w.inbox.rules.closely]
-        looked = all(inbox.status().state is not InboxState.STARTING for inbox in local)
-        return looked or self._clock() - self._started_s > _READY_LIMIT_S
+        return all(inbox.was_looked_at for inbox in local) or self._clock() - self._started_s > _READY_LIMIT_S
 
     def _renew_events(self) -> None:
         if self._clock() - self._renewed_s < _RENEW_S:
@@ -273,6 +276,16 @@ class Daemon:
         offline = sum(w.inbox.status().state is InboxState.OFFLINE for w in self._watched.values())
         words = f"watching {len(self._watched)} inboxes" + (f", {offline} offline" if offline else "")
         return f"{self._notice}{words}; {self._dispatcher.active()} files in work, {self._pool.waiting()} pages waiting"
+
+    def _follow_mounts(self) -> None:
+        """An inbox that was local and can hang since a share was mounted is watched as a share, which takes a start anew."""
+        table = mounts.read_mounts()
+        for inbox in self._settings.inboxes:
+            local = not self._watched[inbox.name].inbox.rules.closely
+            if local and composition.may_hang(inbox.path, table, recursive=inbox.recursive):
+                log.warning("a share was mounted at or below %s: starting anew to watch it as one", inbox.path)
+                self._take_new_configuration()
+                return
 
     def _obey_signals(self) -> None:
         signals = set(self._signals)

@@ -24,9 +24,10 @@ from ocrwatch.errors import (
     SourceChanged,
     SourceVanished,
 )
+from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.intake.spool import Spooled
 from ocrwatch.journal.checkpoints import Checkpoints
-from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.ocr.pool import RecognitionPool
@@ -166,6 +167,7 @@ class Pipeline:
             return  # its raw text is there already
         self._unchanged(job, treatment)
         published = self._write(job, treatment, spooled, document)
+        self._not_overtaken(job)  # on a slow disk: what was written is the newer version's to replace
         reason = "trial" if document.incomplete_reason.startswith("trial") else ""
         self._journal.move(
             job.id,
@@ -188,13 +190,19 @@ class Pipeline:
             raise SourceVanished(f"{job.path} is gone")
         if seen.identity is None or not seen.identity.matches(job.identity):
             raise SourceChanged(f"{job.path} changed while it was in work")
+        self._not_overtaken(job)
+
+    def _not_overtaken(self, job: Job) -> None:
         if self._journal.job(job.id).state in _OVERTAKEN:
             raise SourceChanged(f"{job.path} went or changed while it was in work")
 
     def _write(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document) -> Published:
+        names = treatment.names(job.path)
+        if treatment.mirrored and job.tries:  # a crash may have left a temporary file there, where no listing finds it
+            treatment.output_share.tidy(treatment.output_root(), directory_of(names.text), (OWN_PREFIX,))
         published = treatment.output_share.publish(
             treatment.output_root(),
-            treatment.names(job.path),
+            names,
             document,
             like=Likeness(mode=spooled.mode, gid=spooled.gid),
             known=self._journal.published_hashes(job.inbox, job.path),

@@ -1,4 +1,5 @@
-"""What intake knows of a file: its identity and its place. Values only; pure.
+"""What intake knows of a file: its identity and its place. Values only; pure. They are tuples, which is what a
+listing of a million files can afford.
 
 Paths are relative to the inbox, `/`-separated, as `os.fsdecode` gives them; names that are not UTF-8 survive.
 """
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -29,8 +30,7 @@ def kind_of(mode: int) -> Kind:
     return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.SPECIAL
 
 
-@dataclass(frozen=True, order=True)
-class Identity:
+class Identity(NamedTuple):
     """By what one version of a file is told from another. An inode of 0 is one that the file system does not keep."""
 
     size: int
@@ -40,7 +40,7 @@ class Identity:
     @staticmethod
     def of(status: os.stat_result) -> Identity:
         """The identity in the result of a stat call."""
-        return Identity(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+        return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
 
     def matches(self, other: Identity) -> bool:
         """Whether both are the same version; inodes count only where both are known."""
@@ -62,19 +62,14 @@ class Identity:
         return Identity(size=int(size), mtime_ns=int(mtime_ns), inode=int(inode))
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A regular file that a scan saw."""
 
     path: str
     identity: Identity
 
-    def to_json(self) -> list[object]:
-        """The entry as a list."""
-        return [self.path, *self.identity.to_json()]
-
     @staticmethod
-    def from_json(data: list[object]) -> Entry:
-        """The entry of `to_json`. Raises TypeError or ValueError on anything else."""
-        path, *identity = data
-        return Entry(path=str(path), identity=Identity.from_json([int(str(n)) for n in identity]))
+    def from_json(data: tuple[str, list[int]]) -> Entry:
+        """The entry whose tuple went through JSON. Raises TypeError or ValueError on anything else."""
+        path, identity = data
+        return Entry(str(path), Identity.from_json(identity))

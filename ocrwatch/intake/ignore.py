@@ -44,10 +44,18 @@ def why_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
     directory, _, name = path.rpartition("/")
     if directory and (reason := _why_above(directory, patterns)):
         return reason
+    return why_name_ignored(path, name, patterns)
+
+
+def why_name_ignored(path: str, name: str, patterns: Sequence[str]) -> str | None:
+    """As `why_ignored`, for the file `name` in a directory that is entered."""
+    _, dot, suffix = name.rpartition(".")
+    if not patterns and dot and suffix in SCAN_SUFFIXES and name[0] not in ".~":
+        return None  # what nearly every name of a million is: no other rule below can meet it
     reason = _why_any(name) or _why_pattern(path, name, patterns)
     if reason is not None:
         return reason
-    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    suffix = suffix.lower() if dot else ""
     if suffix in SCAN_SUFFIXES:
         return None
     kinds = ", ".join(sorted(SCAN_SUFFIXES))

@@ -33,7 +33,9 @@ _BATCH = 500
 class KnownFiles(Remembered, Protocol):
     """What an inbox needs of the journal."""
 
+    def known(self, inbox: str, path: str) -> tuple[Identity, JobState] | None: ...
     def known_in(self, inbox: str, directory: str) -> dict[str, tuple[Identity, JobState]]: ...
+    def expected_in(self, inbox: str, directory: str) -> set[tuple[str, tuple[int, ...]]]: ...
     def directories(self, inbox: str) -> set[str]: ...
     def add(self, inbox: str, entries: Sequence[Entry]) -> list[Job]: ...
     def gone(self, inbox: str, path: str) -> Job | None: ...
@@ -98,6 +100,8 @@ class Inbox:
     ) -> None:
         self.rules = rules
         self.wake = threading.Event()
+        self.was_looked_at = False
+        """The first full listing is done, or the inbox was found to be away."""
         self._share = share
         self._journal = journal
         self._clock = clock
@@ -144,7 +148,7 @@ class Inbox:
         try:
             if self._state is not InboxState.ONLINE:
                 self._pin()
-            if now >= self._next_full_s:
+            if self._clock() >= self._next_full_s:
                 self._list_everything()
             self._follow_hints()
             self._look_at_due()
@@ -164,7 +168,7 @@ class Inbox:
     def _goes_offline(self, problem: str) -> None:
         if self._state is not InboxState.OFFLINE:
             self._on_line(f"inbox {self.rules.name} is offline: {problem}")
-        self._state, self._problem = InboxState.OFFLINE, problem
+        self._state, self._problem, self.was_looked_at = InboxState.OFFLINE, problem, True
         self._retry_s = self._clock() + _OFFLINE_RETRY_S
 
     # -- listings ------------------------------------------------------------------------------------------------
@@ -181,6 +185,7 @@ class Inbox:
                     self._gone_from(directory, present=frozenset())
         # Jitter, so that twenty inboxes on one server do not list it at the same moment.
         self._next_full_s = self._clock() + self._interval_s() * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        self.was_looked_at = True
 
     def _scan(self, start: str, *, recursive: bool, tally: _Tally) -> None:
         leftovers: dict[str, tuple[str, ...]] = {}
@@ -198,8 +203,11 @@ class Inbox:
             self._share.tidy(self.root, directory, names)
 
     def _listed(self, listing: DirectoryListing) -> None:
+        if not self._place.keeps_inodes:
+            listing = replace(listing, entries=tuple(Entry(e.path, e.identity.without_inode()) for e in listing.entries))
+        if self._journal.expected_in(self.rules.name, listing.directory) == set(listing.entries):
+            return  # nothing happened here, as in nearly every folder of a large inbox
         known = self._journal.known_in(self.rules.name, listing.directory)
-        listing = replace(listing, entries=tuple(replace(e, identity=self._lasting(e.identity)) for e in listing.entries))
         back = [e for e in listing.entries if self._is_back(e, known)]
         for entry in listing.entries:
             if entry.path not in known or not known[entry.path][0].matches(entry.identity):
@@ -248,18 +256,15 @@ class Inbox:
     def _look_once(self, path: str) -> None:
         try:
             seen = self._look(path, closely=False)
-        except ShareOffline:
-            raise
-        except Infrastructure as error:  # one folder without rights is no trouble of the others
-            self._tracker.unreadable(path, str(error), self._clock())
+        except Infrastructure as error:
+            self._unreadable(path, error)
             return
         if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
             self._tracker.gone(path)
             if seen is None and self._place.is_the_known_one:
                 self._journal.gone(self.rules.name, path)
             return
-        directory = path.rpartition("/")[0]
-        identity, state = self._journal.known_in(self.rules.name, directory).get(path, (None, None))
+        identity, state = self._journal.known(self.rules.name, path) or (None, None)
         if identity is None or not identity.matches(seen.identity):
             self._tracker.look(path, seen.identity, self._clock())
         elif state is JobState.ORPHANED:
@@ -300,12 +305,16 @@ class Inbox:
             return None
         except SourceChanged:
             return None  # due again; the next look sees what it is now
-        except ShareOffline:
-            raise
         except Infrastructure as error:
-            self._tracker.unreadable(path, str(error), self._clock())
+            self._unreadable(path, error)
             return None
         return Entry(path, seen.identity) if self._tracker.checked(path, completeness, self._clock()) else None
+
+    def _unreadable(self, path: str, error: Infrastructure) -> None:
+        """A file that cannot be read is no trouble of the others. Raises ShareOffline when it is the share that cannot."""
+        if isinstance(error, ShareOffline):  # or a bad sector, a stale handle: they look the same
+            self._share.identify(self.rules.path)
+        self._tracker.unreadable(path, str(error), self._clock())
 
     def _enter(self, settled: list[Entry]) -> None:
         if not settled:

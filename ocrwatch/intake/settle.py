@@ -13,6 +13,7 @@ from enum import StrEnum
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.formats import Completeness
 
+_PAUSE_MIN_S = 0.1  # with `settle: 0` too: a file that is not taken must not be looked at without end
 _PAUSE_MAX_S = 30.0
 
 
@@ -106,7 +107,7 @@ class Tracker:
         self._files.pop(path, None)
 
     def due(self, now_s: float) -> list[str]:
-        """The files to look at now. One that gets no look is due again `settle_s` later."""
+        """The files to look at now. One that gets no look is due again `settle_s` later, but never at once."""
         found = []
         while self._heap and self._heap[0][0] <= now_s:
             scheduled_s, path = heapq.heappop(self._heap)
@@ -117,7 +118,7 @@ class Tracker:
             if file.due_s <= now_s:
                 found.append(path)
                 # Left as due, so that the look which follows is not taken for an early one.
-                self._name_again(path, file, now_s + self._settle_s)
+                self._name_again(path, file, now_s + max(self._settle_s, _PAUSE_MIN_S))
             else:
                 self._name_again(path, file, file.due_s)
         return found
@@ -150,7 +151,7 @@ class Tracker:
         self._schedule(path, file, now_s + self._settle_s)
 
     def _pause(self, path: str, file: _File, now_s: float) -> None:
-        file.pause_s = min(max(2 * file.pause_s, self._settle_s), max(_PAUSE_MAX_S, self._settle_s))
+        file.pause_s = min(max(2 * file.pause_s, self._settle_s, _PAUSE_MIN_S), max(_PAUSE_MAX_S, self._settle_s))
         self._schedule(path, file, now_s + file.pause_s)
 
     def _schedule(self, path: str, file: _File, due_s: float) -> None:

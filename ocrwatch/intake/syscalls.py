@@ -1,4 +1,4 @@
-"""System calls that Python's `os` does not have: openat2, renameat2 and the reflink ioctl. Raises OSError, knows no policy."""
+"""System calls that Python's `os` does not have: openat2, renameat2, getdents64, reflink. Raises OSError, knows no policy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _RENAME_NOREPLACE = 1
 _FICLONE = 0x40049409
+_ENTRY_BYTES = 1024  # room for one entry of a directory, whatever its name
 
 
 class _OpenHow(ctypes.Structure):
@@ -49,6 +50,18 @@ def rename_noreplace(source: str, target: str, *, source_fd: int, target_fd: int
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), target)
     if call(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE) != 0:
         _raise(target)
+
+
+def prove_readable(directory_fd: int, path: str) -> None:
+    """Read the beginning of a directory. Raises OSError; ENOENT too, which the C library takes for the directory's end."""
+    call = getattr(_libc(), "getdents64", None)
+    if call is None:  # not the GNU library
+        return
+    os.lseek(directory_fd, 0, os.SEEK_SET)
+    room = ctypes.create_string_buffer(_ENTRY_BYTES)
+    if call(directory_fd, room, ctypes.c_size_t(_ENTRY_BYTES)) < 0:
+        _raise(path)
+    os.lseek(directory_fd, 0, os.SEEK_SET)
 
 
 def reflink(source_fd: int, destination_fd: int) -> None:

@@ -5,18 +5,19 @@ Plain functions without state, because those on a network mount run in a process
 
 from __future__ import annotations
 
-import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ocrwatch.errors import ShareOffline, SourceChanged
-from ocrwatch.intake import beneath, formats
+from ocrwatch.intake import beneath, formats, syscalls
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Identity, Kind, kind_of
 from ocrwatch.intake.formats import Completeness
-from ocrwatch.intake.ignore import OWN_PREFIX, why_directory_ignored, why_ignored
+from ocrwatch.intake.ignore import OWN_PREFIX, why_directory_ignored, why_name_ignored
 from ocrwatch.intake.troubles import is_offline, is_vanished, source_error, what
 
 
@@ -34,15 +35,14 @@ class DirectoryListing:
 
     def to_json(self) -> dict[str, Any]:
         """The listing as a JSON object."""
-        entries = [entry.to_json() for entry in self.entries]
-        return {"directory": self.directory, "entries": entries, "leftovers": list(self.leftovers), "error": self.error}
+        return {"directory": self.directory, "entries": self.entries, "leftovers": self.leftovers, "error": self.error}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> DirectoryListing:
-        """The listing of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
+        """The listing of `to_json`, whether it went through a frame or not. Raises KeyError, TypeError or ValueError."""
         return DirectoryListing(
             directory=str(data["directory"]),
-            entries=tuple(Entry.from_json(entry) for entry in data["entries"]),
+            entries=tuple(entry if isinstance(entry, Entry) else Entry.from_json(entry) for entry in data["entries"]),
             leftovers=tuple(str(name) for name in data["leftovers"]),
             error=str(data["error"]),
         )
@@ -96,19 +96,23 @@ def _list(root_fd: int, directory: str, patterns: Sequence[str]) -> tuple[Direct
     entries, leftovers, below = [], [], []
     with beneath.directory(root_fd, directory) as directory_fd, os.scandir(directory_fd) as found:
         for item in found:
-            path = f"{directory}/{item.name}" if directory else item.name
-            if item.name.startswith(OWN_PREFIX):
-                leftovers.append(item.name)
+            name = item.name
+            path = f"{directory}/{name}" if directory else name
+            if name.startswith(OWN_PREFIX):
+                leftovers.append(name)
             elif item.is_dir(follow_symlinks=False):
                 if why_directory_ignored(path, patterns) is None:
                     below.append(path)
-            elif why_ignored(path, patterns) is None:
-                # A file that vanishes between its name and its status is simply not there.
-                with contextlib.suppress(FileNotFoundError):
+            elif why_name_ignored(path, name, patterns) is None:
+                try:
                     status = item.stat(follow_symlinks=False)
-                    if kind_of(status.st_mode) is Kind.REGULAR:
-                        entries.append(Entry(path, Identity.of(status)))
-    entries.sort(key=lambda entry: entry.path)
+                except FileNotFoundError:  # it vanished between its name and its status
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    entries.append(Entry(path, Identity(status.st_size, status.st_mtime_ns, status.st_ino)))
+        if not (entries or leftovers or below):
+            syscalls.prove_readable(directory_fd, directory)
+    entries.sort(key=itemgetter(0))  # whole entries compare at four times the cost
     return DirectoryListing(directory, tuple(entries), tuple(sorted(leftovers))), sorted(below)
 
 

@@ -33,6 +33,7 @@ CREATE TABLE job (
 ) STRICT;
 
 CREATE UNIQUE INDEX one_current_version ON job (inbox, path) WHERE state NOT IN ('superseded', 'vanished');
+CREATE INDEX job_by_path ON job (inbox, path);
 CREATE INDEX job_by_directory ON job (inbox, directory) WHERE state NOT IN ('superseded', 'vanished');
 CREATE INDEX job_by_state ON job (state, inbox, id);
 CREATE INDEX job_by_content ON job (sha256, settings) WHERE sha256 IS NOT NULL;

@@ -103,7 +103,8 @@ class Document:
 
     def to_json(self) -> dict[str, Any]:
         """The document as a JSON object, for a frame."""
-        return asdict(self)
+        source = asdict(self.source) | {"identity": self.source.identity._asdict()}
+        return asdict(self) | {"source": source}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Document:

@@ -214,6 +214,17 @@ def test_share_that_is_away_is_not_asked_all_the_time(stage: Stage) -> None:
     assert len(stage.calls()) <= 2
 
 
+def test_inbox_counts_as_looked_at_after_its_first_listing(stage: Stage) -> None:
+    """The service is ready when what was there is known, or when the inbox was found to be away."""
+    assert not stage.inbox.was_looked_at
+    stage.after(1)
+    assert stage.inbox.was_looked_at
+    stage.share.offline = True
+    stage.inbox = stage.make()
+    stage.after(1)
+    assert stage.inbox.was_looked_at
+
+
 def test_share_that_is_away_at_the_start_is_waited_for(stage: Stage) -> None:
     """The service starts before the NAS."""
     stage.share.offline = True
@@ -411,7 +422,7 @@ def test_inodes_that_the_file_system_makes_up_do_not_count(stage: Stage) -> None
     stage.after(2 * _SETTLE_S)
     stage.finish("a.pdf")
     file = stage.share.files["a.pdf"]
-    file.identity = replace(file.identity, inode=4711)
+    file.identity = file.identity._replace(inode=4711)
     stage.hint("a.pdf")
     stage.after(2 * _INTERVAL_S)
     assert stage.states() == {"a.pdf": JobState.DONE}
@@ -425,7 +436,7 @@ def test_inodes_that_change_from_look_to_look_do_not_keep_a_file_from_settling(s
     file = stage.share.files["a.pdf"]
     for _ in range(20):
         stage.after(1)
-        file.identity = replace(file.identity, inode=file.identity.inode + 1)
+        file.identity = file.identity._replace(inode=file.identity.inode + 1)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
 
 

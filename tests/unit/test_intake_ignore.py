@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ocrwatch.intake.ignore import is_ours, why_directory_ignored, why_ignored
+from ocrwatch.intake.ignore import SCAN_SUFFIXES, is_ours, why_directory_ignored, why_ignored
 
 
 @pytest.mark.parametrize(
@@ -55,3 +57,13 @@ def test_is_ours_knows_what_ocrwatch_writes() -> None:
     """Events of our own making are told by the name alone."""
     assert all(is_ours(name) for name in ("a/scan.pdf.txt", "scan.json", ".ocrwatch-x.tmp", "a/.ocrwatch-moving-x/scan.pdf"))
     assert not any(is_ours(name) for name in ("scan.pdf", "a/b", "a"))
+
+
+@given(
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), max_size=20),
+    st.sampled_from(sorted(SCAN_SUFFIXES)),
+)
+def test_short_way_for_ordinary_names_agrees_with_every_rule(stem: str, suffix: str) -> None:
+    """Whether a name is ignored does not depend on there being a pattern that it does not match."""
+    name = f"{stem}.{suffix}"
+    assert why_ignored(name) == why_ignored(name, ("no such name/",))

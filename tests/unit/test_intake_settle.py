@@ -175,3 +175,16 @@ def test_no_file_is_ever_forgotten_or_checked_early(steps: list[tuple[float, int
     if last >= 0:
         assert subject.next_due_s() is not None
         assert (subject.next_due_s() or 0.0) <= now + 30.0
+
+
+def test_file_is_due_once_at_a_moment_when_nothing_is_to_settle() -> None:
+    """`settle: 0` takes a file at its second look, and does not look for ever at one that is not taken."""
+    subject = tracker(settle_s=0.0)
+    subject.look("a.pdf", identity(10), 0.0)
+    assert subject.due(0.0) == ["a.pdf"]
+    assert subject.look("a.pdf", identity(10), 0.0) is Look.CHECK
+    assert not subject.checked("a.pdf", HALF, 0.0)
+    assert subject.due(0.0) == []
+    due_s = subject.next_due_s()
+    assert due_s is not None
+    assert due_s > 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -85,7 +86,7 @@ def test_newer_version_takes_the_place_of_the_older(journal: Journal, state: Job
 def test_identity_without_inode_is_the_same_version(journal: Journal) -> None:
     """On a file system that makes inodes up, a remount must not have every file read again."""
     _add(journal)
-    assert journal.add("in", [Entry("a.pdf", replace(_FIRST, inode=0))]) == []
+    assert journal.add("in", [Entry("a.pdf", _FIRST._replace(inode=0))]) == []
 
 
 @pytest.mark.parametrize("state", [JobState.DONE, JobState.PARTIAL, JobState.AWAITING_CORRECTION])
@@ -265,3 +266,30 @@ def test_mount_of_an_inbox_is_remembered(journal: Journal) -> None:
     journal.set_root("in", replace(first, inode=1))
     journal.set_root("in", first)
     assert journal.root_of("in") == first
+
+
+def test_question_about_one_file_does_not_read_the_whole_table(journal: Journal) -> None:
+    """A million known files must not make each arrival and each job slower."""
+    asked: list[str] = []
+    journal._db.set_trace_callback(asked.append)
+    journal.current("in", "a.pdf")
+    journal.known("in", "a.pdf")
+    journal.published_hashes("in", "a.pdf")
+    journal.expected_in("in", "folder")
+    journal.add("in", [Entry("a.pdf", _FIRST)])
+    journal.in_state(JobState.SPOOLED, JobState.QUEUED, inbox="in", limit=16)
+    journal._db.set_trace_callback(None)
+    plans = [
+        row["detail"] for query in asked if query.startswith("SELECT") for row in journal._rows(f"EXPLAIN QUERY PLAN {query}", ())
+    ]
+    assert plans
+    assert not [step for step in plans if step.startswith("SCAN job")]
+
+
+def test_expected_files_are_those_that_a_listing_shows(journal: Journal) -> None:
+    """By name, of whatever bytes, and identity; files that are known to be away are not expected."""
+    there = [Entry(os.fsdecode(b"in/\xff\n.pdf"), _FIRST), Entry("in/b.pdf", _FIRST)]
+    journal.add("in", [*there, Entry("in/gone.pdf", _FIRST), Entry("elsewhere.pdf", _FIRST)])
+    journal.gone("in", "in/gone.pdf")
+    assert journal.expected_in("in", "in") == set(there)
+    assert journal.expected_in("in", "empty") == set()

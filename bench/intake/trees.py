@@ -1,0 +1,41 @@
+"""Inboxes of any size on a local disk, and their journals. Owns what the benchmarks of the intake stand on; measures nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ocrwatch.intake import tree
+from ocrwatch.intake.beneath import Root
+from ocrwatch.intake.inbox import InboxRules
+from ocrwatch.journal.journal import Journal
+
+FOLDER_FILES = 1000
+INBOX = "bench"
+
+
+def make_tree(root: Path, *, files: int) -> None:
+    """`files` scans of one byte in folders of a thousand."""
+    root.mkdir()
+    for begin in range(0, files, FOLDER_FILES):
+        folder = root / f"batch-{begin // FOLDER_FILES:05d}"
+        folder.mkdir()
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for number in range(begin, min(begin + FOLDER_FILES, files)):
+            file = os.open(f"scan-{number:07d}.png", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=descriptor)
+            os.write(file, b"x")
+            os.close(file)
+        os.close(descriptor)
+
+
+def seed(journal: Journal, root: Path) -> None:
+    """Every file of the tree becomes known, in one transaction a folder."""
+    for listing in tree.scan(Root(str(root)), recursive=True):
+        journal.add(INBOX, listing.entries)
+
+
+def rules(root: Path, *, settle_s: float) -> InboxRules:
+    """How the inbox of a benchmark is looked at."""
+    return InboxRules(
+        name=INBOX, path=str(root), recursive=True, settle_s=settle_s, incomplete_max_s=600.0, patterns=(), closely=False
+    )
