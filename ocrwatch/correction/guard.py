@@ -65,7 +65,6 @@ class Guard:
         self._is_word = is_word
         self._allowed = {Reason.LETTER_TO_DIGIT: letter_to_digit, Reason.DIGIT_TO_LETTER: digit_to_letter}
         self._tokens = [m.span() for m in _TOKEN.finditer(raw)]
-        self._page_scripts = frozenset(script(c) for c in raw if c.isalpha())
 
     def admit(self, edits: Iterable[Edit]) -> tuple[list[Edit], list[Refused]]:
         """The edits that pass, sorted and without overlaps, and the others; where two are in conflict the surer one passes."""

@@ -20,7 +20,7 @@ from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, WorkerDi
 from ocrwatch.output.document import Model
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
-from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
+from ocrwatch.worker.supervised import Snapshot, Supervised
 
 log = logging.getLogger(__name__)
 
@@ -266,8 +266,3 @@ def model_of(file: ModelFile | None) -> Model | None:
     if file is None:
         return None
     return Model(repository=file.repository or "", file=file.file, revision=file.revision or "", sha256=file.sha256)
-
-
-def is_loaded(status: ModelStatus) -> bool:
-    """Whether the model's process holds the model."""
-    return status.worker.state in (WorkerState.READY, WorkerState.BUSY)

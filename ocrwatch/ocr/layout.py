@@ -50,6 +50,8 @@ class Run:
 
 Row = list[Run]
 
+COLUMN_GAP = "  "  # between runs of a row: a quantity of 12 beside a price of 345,00 must not read as 12 345,00
+
 
 def in_reading_order(runs: Sequence[Run]) -> list[Row]:
     """All runs in rows. Text that stands upright comes first, what runs along an edge after it."""

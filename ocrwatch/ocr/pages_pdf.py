@@ -14,7 +14,7 @@ import pypdfium2.raw as pdfium
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, OversizedPage
 from ocrwatch.ocr.engine import PdfText
-from ocrwatch.ocr.layout import Run, in_reading_order
+from ocrwatch.ocr.layout import COLUMN_GAP, Run, in_reading_order
 from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
 from ocrwatch.ocr.text import tidy
 
@@ -140,7 +140,7 @@ def _text_of(text_page: Any, clockwise_deg: int) -> str:
     if text_page.count_chars() > _MAX_CHARACTERS or any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in drawn):
         return drawn
     rows = in_reading_order([run.turned(clockwise_deg) for run in _drawn_lines(text_page)])
-    ordered = "\n".join(" ".join(run.text for run in row) for row in rows)
+    ordered = "\n".join(COLUMN_GAP.join(run.text for run in row) for row in rows)
     return ordered if _letters(ordered) == _letters(drawn) else drawn  # an order, never a loss
 
 

@@ -16,7 +16,7 @@ from PIL.Image import Image
 
 from ocrwatch.errors import CorruptFile, MissingPart, OversizedPage
 from ocrwatch.ocr.engine import Alternative, EngineName, Recognized, Word
-from ocrwatch.ocr.layout import Run, paragraphs_in_reading_order
+from ocrwatch.ocr.layout import COLUMN_GAP, Run, paragraphs_in_reading_order
 from ocrwatch.ocr.orientation import OrientationFinder, turned
 from ocrwatch.ocr.tessdata import installed_languages, require
 from ocrwatch.ocr.text import printable
@@ -224,9 +224,11 @@ class _Page:
         runs = [[_run(line, next(numbers)) for line in paragraph] for paragraph in self._paragraphs]
         for row in paragraphs_in_reading_order(runs):
             separator = "\n\n" if id(lines[row[0].number]) in first else "\n"
-            for raw in (raw for run in row for raw in lines[run.number]):
-                yield separator, raw
-                separator = " "
+            for run in row:
+                for raw in lines[run.number]:
+                    yield separator, raw
+                    separator = " "
+                separator = COLUMN_GAP
 
 
 def _run(line: list[_RawWord], number: int) -> Run:

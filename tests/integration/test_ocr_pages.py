@@ -300,3 +300,27 @@ def test_huge_page_stays_within_the_bound(opened: Opener, shared_data: Path) -> 
     document = opened(shared_data / "malformed" / "ocrmypdf" / "hugemono.pdf")
     image = document.render(1, Bounds(max_pixels=16_000_000)).image
     assert image.width * image.height <= 16_100_000
+
+
+def test_parts_of_a_line_that_were_drawn_apart_stand_two_blanks_apart(opened: Opener, tmp_path: Path) -> None:
+    """A quantity of 12 beside a price of 345,00 must not read as 12 345,00."""
+    rows = [b"1 0 0 1 60 %d Tm (Goods of kind %d for the house 12) Tj" % (700 - 20 * n, n) for n in range(4)]
+    prices = [b"1 0 0 1 460 %d Tm (345,0%d) Tj" % (700 - 20 * n, n) for n in range(4)]
+    content = b"BT /F1 12 Tf " + b" ".join([*prices, *rows]) + b" ET"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    body, offsets = b"%PDF-1.4\n", []
+    for number, item in enumerate(objects, start=1):
+        offsets.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, item)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    (tmp_path / "a.pdf").write_bytes(body + b"xref\n0 6\n0000000000 65535 f \n" + table + trailer)
+    layer = opened(tmp_path / "a.pdf").text_layer(1, PdfText.AUTO)
+    assert layer is not None
+    assert layer.text.splitlines() == [f"Goods of kind {n} for the house 12  345,0{n}" for n in range(4)]

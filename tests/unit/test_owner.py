@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from ocrwatch.correction import owner as owner_module
-from ocrwatch.correction.owner import ModelOwner, ModelPlan, is_loaded, model_of
+from ocrwatch.correction.owner import ModelOwner, ModelPlan, model_of
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.correction.store import Download, ModelFile, ModelWish, Source
 from ocrwatch.errors import MissingPart, ModelUnavailable, OcrwatchError, StateUnwritable, WorkerDied
@@ -127,7 +127,7 @@ def test_model_is_loaded_with_the_first_page_and_found_once(stage: Stage) -> Non
     assert stage.ask().result(5) == Correction()
     assert stage.requests == [("fetch", "find"), ("model", "correct"), ("model", "correct")]
     assert owner.status().file == stage.file
-    assert is_loaded(owner.status())
+    assert owner.status().worker.state is WorkerState.READY
     assert [p.alive for p in stage.processes] == [False, True]
 
 

@@ -10,16 +10,7 @@ import pytest
 from ocrwatch.errors import EncryptedFile, MissingPart, OcrwatchError, WorkerDied
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import Supervised, WorkerState, backoff_s
-
-
-class FakeClock:
-    """Monotonic seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.faults.waiting import FakeClock
 
 
 class FakeProcess:
