@@ -182,7 +182,7 @@ def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
         raise UsageError(f"{path} lies in no inbox", f"the inboxes are {', '.join(str(i.path) for i in settings.inboxes)}")
     relative = str(Path(path).relative_to(inbox.path))
     names = composition.sidecar_path(inbox)
-    around = Surroundings(inbox=inbox.name, patterns=inbox.ignore, text_path=lambda p: str(names(p)))
+    around = Surroundings(inbox=inbox.name, patterns=composition.patterns(inbox), text_path=lambda p: str(names(p)))
     wall_clock = time.time  # noqa: TID251 - the command line hands it out
     journal = Journal(settings.state_dir / "journal.db", wall_clock=wall_clock, read_only=True)
     try:

@@ -15,25 +15,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings
+from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, Watch
 from ocrwatch.correction.owner import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.correction.store import HUB_VARIABLES, Download, ModelFile, ModelWish
 from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
-from ocrwatch.intake import mounts
-from ocrwatch.intake.beneath import Root
-from ocrwatch.intake.inbox import InboxRules
+from ocrwatch.intake.ignore import Patterns
+from ocrwatch.intake.surroundings import InboxRules
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.languages import debian_package, tesseract_name
 from ocrwatch.output.sidecar import names
+from ocrwatch.output.tree import OutputTree
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
-from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
+from ocrwatch.worker.share import Reach
 
 _FETCH_STALL_S = 300.0
-_REMOTE_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
 _PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 
 # llama.cpp's threads spin at every barrier; on cores that recognition shares with them a batch of 8 tokens took 12 times as long.
@@ -228,27 +227,24 @@ def _words(path: Path) -> Iterator[str]:
     return (word for line in lines if (word := line.strip()) and not word.startswith("#"))
 
 
-def may_hang(path: Path, table: tuple[mounts.Mount, ...], *, recursive: bool) -> bool:
-    """Whether work on a tree can meet a mount that does not answer, by the kernel's table; no such mount is touched."""
-    return mounts.may_hang(str(path), table, recursive=recursive)
-
-
-def share_for(name: str, *, remote: bool, clock: Callable[[], float]) -> Share:
-    """How to reach a tree: directly, or through a process of its own where its mount may hang."""
-    return Share(RemoteAccess(name, clock=clock) if remote else LocalAccess())
-
-
-def inbox_rules(inbox: InboxSettings, *, closely: bool) -> InboxRules:
+def inbox_rules(inbox: InboxSettings) -> InboxRules:
     """How an inbox is looked at."""
     return InboxRules(
         name=inbox.name,
         path=str(inbox.path),
         recursive=inbox.recursive,
-        settle_s=max(inbox.settle, _REMOTE_SETTLE_S) if closely else inbox.settle,
+        settle_s=inbox.settle,
         incomplete_max_s=inbox.incomplete_max,
-        patterns=inbox.ignore,
-        closely=closely,
+        patterns=patterns(inbox),
+        rescan_s=inbox.rescan,
+        poll_s=inbox.poll,
+        by_events=inbox.watch is Watch.AUTO,
     )
+
+
+def patterns(inbox: InboxSettings) -> Patterns:
+    """Which names are taken."""
+    return Patterns(ignore=inbox.ignore, include=inbox.include)
 
 
 def treatment(
@@ -256,34 +252,32 @@ def treatment(
     inbox: InboxSettings,
     *,
     engine: EngineName,
-    root: Callable[[], Root],
-    share: Share,
-    output_share: Share,
-    closely: bool,
+    scans: Callable[[str], Reach],
+    texts: OutputTree | None,
+    archive: OutputTree | None,
 ) -> Treatment:
-    """What becomes of the scans of an inbox."""
+    """What becomes of the scans of an inbox. texts, archive: the trees beside it, where the settings ask for them."""
     plan = correction_plan(settings, inbox)
-    directory = inbox.output.directory
-    archive = None
-    if inbox.after is After.ARCHIVE and inbox.archive_to is not None:
-        archive = ArchivePlan(root=Root(str(inbox.archive_to)), after_s=inbox.archive_after)
     return Treatment(
         inbox=inbox.name,
-        root=root,
-        share=share,
-        output_root=root if directory is None else lambda: Root(str(directory)),
-        output_share=output_share,
-        mirrored=directory is not None,
+        scans=scans,
+        texts=scans if texts is None else lambda _: texts.reach(),
+        text_base=str(inbox.output.directory or inbox.path),
+        mirrored=texts is not None,
         naming=inbox.output.name,
-        closely=closely,
         engine=engine,
         languages=inbox.languages,
         pdf_text=settings.ocr.pdf_text,
         page_timeout_s=settings.ocr.page_timeout,
         settings=_digest(settings, inbox, engine, plan),
         correction=plan,
-        archive=archive,
+        archive=None if archive is None else ArchivePlan(archive, after_s=inbox.archive_after),
     )
+
+
+def archive_directory(inbox: InboxSettings) -> Path | None:
+    """Where the scans of an inbox go in the end; None when they stay."""
+    return inbox.archive_to if inbox.after is After.ARCHIVE else None
 
 
 def sidecar_path(inbox: InboxSettings) -> Callable[[str], Path]:

@@ -125,6 +125,7 @@ class InboxSettings(Settings):
     rescan: Duration = 300.0
     poll: Duration = 10.0
     ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
     engine: Literal["auto"] | EngineName | None = None
     output: OutputSettings = OutputSettings()

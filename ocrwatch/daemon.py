@@ -17,25 +17,30 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch import composition
-from ocrwatch.config import Configuration, InboxSettings, Watch, load
+from ocrwatch.config import Configuration, InboxSettings, load
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import OcrwatchError, StateUnwritable, UsageError
 from ocrwatch.intake import mounts
 from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
-from ocrwatch.intake.inbox import Inbox, InboxState
+from ocrwatch.intake.inbox import Inbox
+from ocrwatch.intake.mounts import MountTable
+from ocrwatch.intake.surroundings import InboxState, Surroundings
+from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output.archivist import Archivist
+from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.service import systemd
-from ocrwatch.service.answers import Answers, WatchedInbox
+from ocrwatch.service.answers import Answers
 from ocrwatch.service.control import ControlServer
 from ocrwatch.treatment import Treatment
+from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Share
 
 log = logging.getLogger("ocrwatch")
@@ -45,7 +50,8 @@ _READY_LIMIT_S = 60.0
 _READY_TICK_S = 0.1
 _DRAIN_S = 10.0  # for pages in hand at the end; together with the rest well inside TimeoutStopSec
 _LONGEST_DEFER_S = 3600.0
-_RENEW_S = 30.0  # between tries to get events back
+_TROUBLE_S = 5.0  # before an inbox is looked at again after trouble that was not its own: a full disk
+_LONGEST_REST_S = 30.0
 
 
 class Daemon:
@@ -58,8 +64,10 @@ class Daemon:
         self._stopping = threading.Event()
         self._signals: set[int] = set()
         self._started_s = self._clock()
-        self._renewed_s = self._clock()
         self._notice = ""
+        self._is_serving = False
+        self._threads: list[threading.Thread] = []
+        self._output_trees: list[OutputTree] = []
         self.reload = False
 
     def run(self) -> None:
@@ -92,26 +100,24 @@ class Daemon:
         self._pool = RecognitionPool(specs, workers=workers, clock=self._clock)
         self._model = self._model_owner()
         self._mount_events = parts.enter_context(Path("/proc/self/mountinfo").open("rb"))  # noqa: SIM115 - closed with the parts
-        self._table = mounts.read_mounts()
-        self._arrivals = Arrivals(self._on_hint, dropped=is_ours)
-        self._watched = {inbox.name: self._watched_inbox(inbox) for inbox in settings.inboxes}
-        treatments = {inbox.name: self._treatment(inbox, engines.of_inbox[inbox.name]) for inbox in settings.inboxes}
-        self._archivists = {
-            name: Archivist(self._journal, each, clock=self._clock, wall_clock=time.time)  # noqa: TID251 - handed out here
-            for name, each in treatments.items()
-        }
+        self._table = MountTable()
+        parts.callback(self._table.close)
+        self._arrivals = Arrivals(self._on_hint, dropped=is_ours, table=self._table)
+        self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inboxes}
+        self._treatments = {inbox.name: self._treatment(inbox, engines.of_inbox[inbox.name]) for inbox in settings.inboxes}
         shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock)
         self._dispatcher = Dispatcher(
             Pipeline(shared),
             journal=self._journal,
-            treatments=treatments,
+            treatments=self._treatments,
             clock=self._clock,
-            is_open=lambda name: self._watched[name].inbox.status().state is InboxState.ONLINE,
+            scopes=lambda name: self._inboxes[name].open_scopes(),
             may_correct=lambda: self._model is not None and self._model.status().unavailable_since is None,
         )
         answers = Answers(
-            watched=self._watched,
-            treatments=treatments,
+            inboxes=self._inboxes,
+            treatments=self._treatments,
+            mounts=self._table,
             journal=self._journal,
             pool=self._pool,
             model=self._model,
@@ -128,41 +134,40 @@ class Daemon:
         plan = composition.model_plan(self._settings, threads=composition.cores())
         return ModelOwner(plan, clock=self._clock, on_back=lambda: self._dispatcher.feed_all())
 
-    def _watched_inbox(self, settings: InboxSettings) -> WatchedInbox:
-        remote = composition.may_hang(settings.path, self._table, recursive=settings.recursive)
-        fs_type = mounts.mount_of(mounts.resolve(str(settings.path), self._table), self._table).fs_type
-        events = settings.watch is Watch.AUTO and mounts.events_trusted(fs_type) and not remote
-        share = composition.share_for(settings.name, remote=remote, clock=self._clock)
-        inbox = Inbox(
-            composition.inbox_rules(settings, closely=remote),
-            share=share,
+    def _inbox(self, settings: InboxSettings) -> Inbox:
+        def share(below: str) -> Share:
+            return self._share("-".join(part for part in (settings.name, below) if part), below=below)
+
+        around = Surroundings(
             journal=self._journal,
+            events=self._arrivals,
             clock=self._clock,
-            interval_s=lambda: settings.rescan if not self._watched[settings.name].looks_by() else settings.poll,
             on_jobs=lambda: self._dispatcher.feed(settings.name),
             on_line=lambda line: log.warning("%s", line),
         )
-        why_polling = (
-            "" if events else f"{fs_type}: no events of all changes" if settings.watch is Watch.AUTO else "as configured"
+        return Inbox(
+            composition.inbox_rules(settings), share=share, around=around, table=self._table, on_territory=self._look_after
         )
-        return WatchedInbox(inbox, share, self._output_share(settings, share), why_polling, self._arrivals)
 
-    def _output_share(self, settings: InboxSettings, share: Share) -> Share:
-        if settings.output.directory is None:
-            return share
-        remote = composition.may_hang(settings.output.directory, self._table, recursive=False)
-        return composition.share_for(f"{settings.name}-output", remote=remote, clock=self._clock)
+    def _share(self, name: str, *, below: str = "") -> Share:
+        return Share(MountAccess(name, mounts=self._table, clock=self._clock), below=below)
+
+    def _output_tree(self, name: str, path: Path | None) -> OutputTree | None:
+        if path is None:
+            return None
+        tree = OutputTree(str(path), share=self._share(name), remembered=self._journal, clock=self._clock)
+        self._output_trees.append(tree)
+        return tree
 
     def _treatment(self, settings: InboxSettings, engine: EngineName) -> Treatment:
-        watched = self._watched[settings.name]
+        inbox = self._inboxes[settings.name]
         return composition.treatment(
             self._settings,
             settings,
             engine=engine,
-            root=lambda: watched.inbox.root,
-            share=watched.share,
-            output_share=watched.output_share,
-            closely=watched.inbox.rules.closely,
+            scans=lambda path: inbox.territory_of(path).reach(),
+            texts=self._output_tree(f"{settings.name}-texts", settings.output.directory),
+            archive=self._output_tree(f"{settings.name}-archive", composition.archive_directory(settings)),
         )
 
     def _drop_leftovers(self) -> None:
@@ -175,7 +180,7 @@ class Daemon:
     @contextlib.contextmanager
     def _held_state_dir(self) -> Iterator[None]:
         state = self._settings.state_dir
-        if composition.may_hang(state, mounts.read_mounts(), recursive=False):
+        if mounts.may_hang(os.path.abspath(state), mounts.read_mounts()):
             raise UsageError(
                 f"state_dir {state} lies on a network mount, where a journal is not safe",
                 "set `state_dir` to a folder on a local disk",
@@ -208,29 +213,44 @@ class Daemon:
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def _start_inboxes(self) -> None:
-        self._inbox_threads = []
-        for name, watched in self._watched.items():
-            if not watched.why_polling:
-                self._arrivals.watch(watched.inbox.rules.path, recursive=watched.inbox.rules.recursive)
-            thread = threading.Thread(target=self._look_after, args=(watched.inbox,), name=f"inbox-{name}", daemon=True)
+    def _look_after(self, territory: Territory) -> None:
+        """Give a territory a thread of its own."""
+        name = f"inbox-{territory.rules.name}" + (f"-{territory.below}" if territory.below else "")
+        thread = threading.Thread(target=self._step_for_ever, args=(territory,), name=name, daemon=True)
+        self._threads.append(thread)
+        if self._is_serving:
             thread.start()
-            self._inbox_threads.append(thread)
 
-    def _look_after(self, inbox: Inbox) -> None:
-        while not self._stopping.is_set():
+    def _start_inboxes(self) -> None:
+        for inbox in self._inboxes.values():
+            inbox.follow_mounts()
+        self._is_serving = True
+        for thread in list(self._threads):
+            thread.start()
+
+    def _step_for_ever(self, territory: Territory) -> None:
+        name = territory.rules.name
+        archivist = Archivist(
+            self._journal,
+            self._treatments[name],
+            scope=lambda: self._inboxes[name].scope_of(territory),
+            clock=self._clock,
+            wall_clock=time.time,  # noqa: TID251 - handed out here
+        )
+        while not self._stopping.is_set() and not territory.is_over:
             try:
-                rest_s = inbox.step()
-                self._dispatcher.feed(inbox.rules.name)
-                rest_s = min(rest_s, self._archivists[inbox.rules.name].step())
+                rest_s = territory.step()
+                self._dispatcher.feed(name)
+                if territory.state is InboxState.ONLINE:
+                    rest_s = min(rest_s, archivist.step())
             except OcrwatchError as error:
-                log.error("inbox %s: %s", inbox.rules.name, error)
-                rest_s = _RENEW_S
+                log.error("inbox %s: %s", name, error)
+                rest_s = _TROUBLE_S
             except Exception:  # the loop of an inbox must outlive whatever one look brings
-                log.exception("inbox %s: unforeseen trouble, looked at again in %d s", inbox.rules.name, _RENEW_S)
-                rest_s = _RENEW_S
-            inbox.wake.wait(timeout=min(rest_s, _RENEW_S))
-            inbox.wake.clear()
+                log.exception("inbox %s: unforeseen trouble, looked at again in %d s", name, _TROUBLE_S)
+                rest_s = _TROUBLE_S
+            territory.wake.wait(timeout=min(rest_s, _LONGEST_REST_S))
+            territory.wake.clear()
 
     def _serve(self, wakeup: int) -> None:
         ready = False
@@ -243,49 +263,28 @@ class Daemon:
             with contextlib.suppress(OcrwatchError):  # a full disk is told by the jobs; the loop goes on
                 for job in self._journal.wake(longest_s=_LONGEST_DEFER_S):
                     self._dispatcher.feed(job.inbox)
-            self._renew_events()
             with contextlib.suppress(InterruptedError):
                 told, _, changed = select.select([wakeup], [], [self._mount_events], tick_s if ready else _READY_TICK_S)
                 if told:
                     os.read(wakeup, 4096)
                 if changed:
-                    self._follow_mounts()
+                    for inbox in self._inboxes.values():
+                        inbox.follow_mounts()
             self._obey_signals()
 
     def _is_ready(self) -> bool:
-        """After the first listing of every local inbox; a mount that may hang holds nothing up."""
-        local = [w.inbox for w in self._watched.values() if not w.inbox.rules.closely]
-        return all(inbox.was_looked_at for inbox in local) or self._clock() - self._started_s > _READY_LIMIT_S
-
-    def _renew_events(self) -> None:
-        if self._clock() - self._renewed_s < _RENEW_S:
-            return
-        self._renewed_s = self._clock()
-        for watched in self._watched.values():
-            rules = watched.inbox.rules
-            if not watched.why_polling and self._arrivals.trouble(rules.path):
-                self._arrivals.watch(rules.path, recursive=rules.recursive)
-                watched.inbox.hint(Hint(root=rules.path, path="", is_directory=True))
+        """After the first listing of everything local; a mount that may hang holds nothing up."""
+        looked_at = all(inbox.was_looked_at() for inbox in self._inboxes.values())
+        return looked_at or self._clock() - self._started_s > _READY_LIMIT_S
 
     def _on_hint(self, hint: Hint) -> None:
-        for watched in self._watched.values():
-            if watched.inbox.rules.path == hint.root:
-                watched.inbox.hint(hint)
+        for inbox in self._inboxes.values():
+            inbox.hint(hint.root, hint.path, is_directory=hint.is_directory)
 
     def _in_words(self) -> str:
-        offline = sum(w.inbox.status().state is InboxState.OFFLINE for w in self._watched.values())
-        words = f"watching {len(self._watched)} inboxes" + (f", {offline} offline" if offline else "")
+        offline = sum(inbox.is_offline() for inbox in self._inboxes.values())
+        words = f"watching {len(self._inboxes)} inboxes" + (f", {offline} offline" if offline else "")
         return f"{self._notice}{words}; {self._dispatcher.active()} files in work, {self._pool.waiting()} pages waiting"
-
-    def _follow_mounts(self) -> None:
-        """An inbox that was local and can hang since a share was mounted is watched as a share, which takes a start anew."""
-        table = mounts.read_mounts()
-        for inbox in self._settings.inboxes:
-            local = not self._watched[inbox.name].inbox.rules.closely
-            if local and composition.may_hang(inbox.path, table, recursive=inbox.recursive):
-                log.warning("a share was mounted at or below %s: starting anew to watch it as one", inbox.path)
-                self._take_new_configuration()
-                return
 
     def _obey_signals(self) -> None:
         signals = set(self._signals)
@@ -311,14 +310,17 @@ class Daemon:
         """From the outside in: nothing new arrives, the pages in hand are finished or left, every child is reaped."""
         self._arrivals.stop()
         self._dispatcher.begin_stop()
-        for watched in self._watched.values():
-            watched.inbox.wake.set()
+        for inbox in self._inboxes.values():
+            for territory in inbox.territories():
+                territory.wake.set()
         for stop in (self._pool.stop, *([self._model.stop] if self._model is not None else [])):
             stop(drain_s=_DRAIN_S)
-        for watched in self._watched.values():
-            watched.close()
+        for inbox in self._inboxes.values():
+            inbox.close()
+        for tree in self._output_trees:
+            tree.close()
         self._dispatcher.finish_stop()
-        for thread in self._inbox_threads:
+        for thread in self._threads:
             thread.join(timeout=_DRAIN_S)
         self._control.close()
 

@@ -19,18 +19,20 @@ from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
 from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import OcrwatchError, UsageError
-from ocrwatch.intake import mounts
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Kind
+from ocrwatch.intake.mounts import MountTable
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
-from ocrwatch.journal.records import Job
+from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.ocr.pool import PageTask, RecognitionPool
+from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.treatment import Treatment
-from ocrwatch.worker.share import Share
+from ocrwatch.worker.access import MountAccess
+from ocrwatch.worker.share import Reach, Share
 
 _STILL_AT_WORK = frozenset({JobState.QUEUED, JobState.SPOOLED})
 _MISSED = frozenset({JobState.FAILED, JobState.POISON, JobState.DEFERRED, JobState.VANISHED, JobState.SUPERSEDED})
@@ -134,15 +136,17 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
         pool = RecognitionPool(specs, workers=composition.cores(), clock=time.monotonic)
         plans = [composition.correction_plan(settings, inbox) for inbox in settings.inboxes]
         model = _owner(settings, state) if any(plans) else None
-        table = mounts.read_mounts()
-        treatments = {inbox.name: _treatment(settings, inbox, engines.of_inbox[inbox.name], table) for inbox in settings.inboxes}
+        share = Share(MountAccess("files", mounts=MountTable(), clock=time.monotonic))
+        treatments = {
+            inbox.name: _treatment(settings, inbox, engines.of_inbox[inbox.name], share, journal) for inbox in settings.inboxes
+        }
         parts = Parts(journal, Checkpoints(state / "jobs"), pool, model, time.monotonic)
         dispatcher = Dispatcher(
             Pipeline(parts),
             journal=journal,
             treatments=treatments,
             clock=time.monotonic,
-            is_open=lambda _: True,
+            scopes=lambda _: [WHOLE_INBOX],
             may_correct=lambda: False,
         )
         try:
@@ -152,6 +156,7 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
             pool.stop(drain_s=0.0)
             if model is not None:
                 model.stop(drain_s=0.0)
+            share.close()
             dispatcher.finish_stop()
             journal.close()
 
@@ -161,21 +166,16 @@ def _owner(settings: Configuration, state: Path) -> ModelOwner:
     return ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
 
 
-def _treatment(settings: Configuration, inbox: InboxSettings, engine: EngineName, table: tuple[mounts.Mount, ...]) -> Treatment:
-    def share_for(path: Path) -> Share:
-        remote = composition.may_hang(path, table, recursive=False)
-        return composition.share_for(inbox.name, remote=remote, clock=time.monotonic)
-
-    share = share_for(inbox.path)
-    root = Root(str(inbox.path))
+def _treatment(settings: Configuration, inbox: InboxSettings, engine: EngineName, share: Share, journal: Journal) -> Treatment:
+    reach = Reach(share, Root(str(inbox.path)))
+    texts = inbox.output.directory
     return composition.treatment(
         settings,
         inbox,
         engine=engine,
-        root=lambda: root,
-        share=share,
-        output_share=share if inbox.output.directory is None else share_for(inbox.output.directory),
-        closely=False,
+        scans=lambda _: reach,
+        texts=None if texts is None else OutputTree(str(texts), share=share, remembered=journal, clock=time.monotonic),
+        archive=None,
     )
 
 
@@ -201,7 +201,8 @@ def _enter(bench: _Bench, settings: Configuration, path: Path) -> Job | Reported
     inbox = next(i for i in settings.inboxes if i.path == whole.parent)
     treatment = bench.treatments[inbox.name]
     try:
-        seen = treatment.share.look(treatment.root(), whole.name, closely=False)
+        scan = treatment.scans(whole.name)
+        seen = scan.share.look(scan.root, whole.name, closely=False)
     except OcrwatchError as error:
         return Reported(str(path), str(error), failed=True)
     if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None or seen.identity.size == 0:

@@ -1,29 +1,35 @@
-"""Which jobs are in work: a few of each inbox at a time, oldest first. Owns the job threads, nothing of the work itself."""
+"""Which jobs are in work: a few of each mount of an inbox at a time, oldest first.
+
+Owns the job threads, nothing of the work itself.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ocrwatch.journal.journal import Journal
-from ocrwatch.journal.records import Job
+from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import JobState
 from ocrwatch.pipeline import Pipeline
 from ocrwatch.treatment import Treatment
 
 log = logging.getLogger(__name__)
 
-_SLOTS = 16  # jobs in work an inbox: enough to keep every core busy, few enough to keep the spool small
+_SLOTS = 16  # jobs in work a lane: enough to keep every core busy, few enough to keep the spool small
 _AWAITING_SLOTS = 4  # of them, jobs whose raw text is published and that come back for correction
 _REST_S = 30.0  # of a job whose run changed nothing
+
+Lane = tuple[str, str]
+"""An inbox and where one of its territories begins: a mount that hangs holds its own lane up, and no other."""
 
 
 class Dispatcher:
     """Runs jobs through the pipeline.
 
-    is_open: whether an inbox is there to read from. may_correct: whether jobs that await correction should be tried.
+    scopes: the parts of an inbox that are there to read from. may_correct: whether jobs that await correction should be tried.
     """
 
     def __init__(
@@ -33,20 +39,20 @@ class Dispatcher:
         journal: Journal,
         treatments: Mapping[str, Treatment],
         clock: Callable[[], float],
-        is_open: Callable[[str], bool],
+        scopes: Callable[[str], Sequence[Scope]],
         may_correct: Callable[[], bool],
     ) -> None:
         self._pipeline = pipeline
         self._journal = journal
         self._treatments = treatments
         self._clock = clock
-        self._is_open = is_open
+        self._scopes = scopes
         self._may_correct = may_correct
         self._lock = threading.Lock()
-        self._active: dict[str, set[int]] = {name: set() for name in treatments}
+        self._active: dict[int, Lane] = {}
         self._resting: dict[int, float] = {}
         self._stopping = threading.Event()
-        self._threads = {name: ThreadPoolExecutor(max_workers=_SLOTS, thread_name_prefix=f"job-{name}") for name in treatments}
+        self._threads: dict[Lane, ThreadPoolExecutor] = {}
 
     def feed_all(self) -> None:
         """Take up what waits in every inbox."""
@@ -55,17 +61,27 @@ class Dispatcher:
 
     def feed(self, inbox: str) -> None:
         """Take up what waits in one inbox, as far as there is room. From any thread."""
-        if self._stopping.is_set() or not self._is_open(inbox):
+        if self._stopping.is_set():
             return
-        with self._lock:
-            for job in self._waiting(inbox):
-                self._active[inbox].add(job.id)
-                self._threads[inbox].submit(self._run, job)
+        for scope in self._scopes(inbox):
+            with self._lock:
+                self._feed_lane((inbox, scope.below), scope)
+
+    def _feed_lane(self, lane: Lane, scope: Scope) -> None:
+        for job in self._waiting(lane, scope):
+            self._active[job.id] = lane
+            self._threads_of(lane).submit(self._run, job)
+
+    def _threads_of(self, lane: Lane) -> ThreadPoolExecutor:
+        if lane not in self._threads:
+            name = "-".join(part for part in lane if part)
+            self._threads[lane] = ThreadPoolExecutor(max_workers=_SLOTS, thread_name_prefix=f"job-{name}")
+        return self._threads[lane]
 
     def active(self) -> int:
         """How many jobs are in work."""
         with self._lock:
-            return sum(len(jobs) for jobs in self._active.values())
+            return len(self._active)
 
     def begin_stop(self) -> None:
         """Take up no more jobs."""
@@ -73,20 +89,22 @@ class Dispatcher:
 
     def finish_stop(self) -> None:
         """Wait for the job threads; what they wait for must have been cancelled."""
-        for threads in self._threads.values():
+        with self._lock:
+            lanes = list(self._threads.values())
+        for threads in lanes:
             threads.shutdown(wait=True, cancel_futures=True)
 
-    def _waiting(self, inbox: str) -> list[Job]:
-        active, now = self._active[inbox], self._clock()
+    def _waiting(self, lane: Lane, scope: Scope) -> list[Job]:
+        now, inbox = self._clock(), lane[0]
         self._resting = {job: until for job, until in self._resting.items() if until > now}
-        busy = active | self._resting.keys()
-        room = _SLOTS - len(active)
+        busy = self._active.keys() | self._resting.keys()
+        room = _SLOTS - sum(other == lane for other in self._active.values())
         limit = _SLOTS + len(busy)
-        jobs = self._journal.in_state(JobState.SPOOLED, JobState.QUEUED, inbox=inbox, limit=limit)
+        jobs = self._journal.in_state(JobState.SPOOLED, JobState.QUEUED, inbox=inbox, scope=scope, limit=limit)
         chosen = [job for job in jobs if job.id not in busy][:room]
         if self._may_correct() and len(chosen) < room:
-            awaiting = self._journal.in_state(JobState.AWAITING_CORRECTION, inbox=inbox, limit=limit)
-            room = min(_AWAITING_SLOTS, room - len(chosen)) - sum(job.id in active for job in awaiting)
+            awaiting = self._journal.in_state(JobState.AWAITING_CORRECTION, inbox=inbox, scope=scope, limit=limit)
+            room = min(_AWAITING_SLOTS, room - len(chosen)) - sum(job.id in self._active for job in awaiting)
             chosen += [job for job in awaiting if job.id not in busy][: max(0, room)]
         return chosen
 
@@ -101,7 +119,7 @@ class Dispatcher:
                 self._rest(job)
         finally:
             with self._lock:
-                self._active[job.inbox].discard(job.id)
+                self._active.pop(job.id, None)
         self.feed(job.inbox)
 
     def _rest(self, job: Job) -> None:

@@ -128,12 +128,16 @@ def _state_dir(settings: Configuration) -> Iterator[Finding]:
 
 
 def _inbox(inbox: InboxSettings, table: tuple[mounts.Mount, ...]) -> Iterator[Finding]:
-    mount = mounts.mount_of(mounts.resolve(str(inbox.path), table), table)
-    if composition.may_hang(inbox.path, table, recursive=inbox.recursive):
-        yield Finding(
-            Verdict.NOTE,
-            f"inbox {inbox.name} lies on {mount.fs_type}: it is listed every {inbox.poll:g} s, events are not trusted",
-        )
+    root = mounts.resolve(str(inbox.path), table)
+    for below in ["", *(mounts.points_below(root, table) if inbox.recursive else [])]:
+        path = os.path.join(root, below)
+        fs_type = mounts.mount_of(path.rstrip("/") or "/", table).fs_type
+        if not mounts.events_trusted(fs_type):
+            yield Finding(
+                Verdict.NOTE,
+                f"inbox {inbox.name}: {path} lies on {fs_type}: it is listed every {inbox.poll:g} s, events are not trusted",
+            )
+    if mounts.may_hang(str(inbox.path), table):
         return  # a dead mount would hold the doctor up
     if not inbox.path.is_dir():
         yield Finding(Verdict.BAD, f"inbox {inbox.name}: there is no folder {inbox.path}", f"mkdir -p {inbox.path}")
@@ -146,8 +150,9 @@ def _inbox(inbox: InboxSettings, table: tuple[mounts.Mount, ...]) -> Iterator[Fi
     elif not os.access(target, os.W_OK | os.X_OK):
         yield Finding(Verdict.BAD, f"texts cannot be written to {target} by this user", f"setfacl -m u:ocrwatch:rwx {target}")
     else:
-        by = "events" if inbox.watch is Watch.AUTO and mounts.events_trusted(mount.fs_type) else "listing"
-        yield Finding(Verdict.OK, f"inbox {inbox.name} at {inbox.path} ({mount.fs_type}), looked at by {by}")
+        fs_type = mounts.mount_of(root, table).fs_type
+        by = "events" if inbox.watch is Watch.AUTO and mounts.events_trusted(fs_type) else "listing"
+        yield Finding(Verdict.OK, f"inbox {inbox.name} at {inbox.path} ({fs_type}), looked at by {by}")
 
 
 def _watches() -> Iterator[Finding]:

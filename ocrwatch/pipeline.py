@@ -19,6 +19,7 @@ from ocrwatch.correction.pages import NoCorrections, PageCorrections
 from ocrwatch.errors import (
     FileRejected,
     ForeignFile,
+    Infrastructure,
     OcrwatchError,
     PoisonFile,
     SourceChanged,
@@ -29,7 +30,7 @@ from ocrwatch.intake.spool import Spooled
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Job
-from ocrwatch.journal.states import JobState
+from ocrwatch.journal.states import IllegalTransition, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.ocr.reader import Reader
 from ocrwatch.output.assemble import PageOutcome, assemble
@@ -109,7 +110,8 @@ class Pipeline:
             spooled = kept
         else:
             source.unlink(missing_ok=True)
-            spooled = treatment.share.spool(treatment.root(), job.path, expected=job.identity, destination=source)
+            scan = treatment.scans(job.path)
+            spooled = scan.share.spool(scan.root, job.path, expected=job.identity, destination=source)
             if kept is None or kept.sha256 != spooled.sha256:
                 self._checkpoints.drop_pages(job.id)
             self._checkpoints.save_spooled(job.id, spooled, treatment.settings)
@@ -122,7 +124,8 @@ class Pipeline:
         """Whether a whole sidecar of this very content is there already, from before the journal was lost."""
         if job.tries or self._journal.published_hashes(job.inbox, job.path):
             return False
-        found = treatment.output_share.examine(treatment.output_root(), treatment.names(job.path))
+        texts = treatment.texts(job.path)
+        found = texts.share.examine(texts.root, treatment.names(job.path))
         is_whole = found.state is SidecarState.OURS and found.complete and (found.corrected or treatment.correction is None)
         if not is_whole or found.source_sha256 != spooled.sha256:
             return False
@@ -139,9 +142,13 @@ class Pipeline:
         return True
 
     def _read_before(self, job: Job, treatment: Treatment, spooled: Spooled) -> Document | None:
-        """The whole result of the same content under another name, if its sidecar still is as it was published."""
+        """The whole result of the same content, under another name or touched, if its sidecar still is as it was published."""
         for twin in self._journal.finished_like(job, sha256=spooled.sha256, settings=treatment.settings):
-            found = treatment.output_share.read_back(treatment.output_root(), treatment.names(twin.path))
+            try:
+                texts = treatment.texts(twin.path)
+                found = texts.share.read_back(texts.root, treatment.names(twin.path))
+            except Infrastructure:
+                continue  # it lies on another mount, which is away: no reason to wait
             if found is not None and found.source.sha256 == spooled.sha256 and found.is_final:
                 log.debug("%s has the content of %s", job.path, twin.path)
                 return replace(found, source=Source(path=job.path, identity=job.identity, sha256=spooled.sha256))
@@ -169,23 +176,28 @@ class Pipeline:
         published = self._write(job, treatment, spooled, document)
         self._not_overtaken(job)  # on a slow disk: what was written is the newer version's to replace
         reason = "trial" if document.incomplete_reason.startswith("trial") else ""
-        self._journal.move(
-            job.id,
-            state,
-            reason=reason or ("partial" if state is JobState.PARTIAL else ""),
-            detail=document.incomplete_reason or ("" if final else document.uncorrected_reason),
-            text_name=published.names.text,
-            text_sha256=published.text_sha256,
-            json_sha256=published.metadata_sha256,
-            deferrals=0,
-        )
+        try:
+            self._journal.move(
+                job.id,
+                state,
+                reason=reason or ("partial" if state is JobState.PARTIAL else ""),
+                detail=document.incomplete_reason or ("" if final else document.uncorrected_reason),
+                text_name=published.names.text,
+                text_sha256=published.text_sha256,
+                json_sha256=published.metadata_sha256,
+                deferrals=0,
+            )
+        except IllegalTransition:
+            self._not_overtaken(job)  # between the question before and this
+            raise
         if state is JobState.DONE:
             self._checkpoints.drop(job.id)
         else:
             self._checkpoints.drop_source(job.id)  # its pages are wanted again: by the model, or by `retry`
 
     def _unchanged(self, job: Job, treatment: Treatment) -> None:
-        seen = treatment.share.look(treatment.root(), job.path, closely=treatment.closely)
+        scan = treatment.scans(job.path)
+        seen = scan.share.look(scan.root, job.path, closely=scan.closely)
         if seen is None:
             raise SourceVanished(f"{job.path} is gone")
         if seen.identity is None or not seen.identity.matches(job.identity):
@@ -197,11 +209,11 @@ class Pipeline:
             raise SourceChanged(f"{job.path} went or changed while it was in work")
 
     def _write(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document) -> Published:
-        names = treatment.names(job.path)
+        names, texts = treatment.names(job.path), treatment.texts(job.path)
         if treatment.mirrored and job.tries:  # a crash may have left a temporary file there, where no listing finds it
-            treatment.output_share.tidy(treatment.output_root(), directory_of(names.text), (OWN_PREFIX,))
-        published = treatment.output_share.publish(
-            treatment.output_root(),
+            texts.share.tidy(texts.root, directory_of(names.text), (OWN_PREFIX,))
+        published = texts.share.publish(
+            texts.root,
             names,
             document,
             like=Likeness(mode=spooled.mode, gid=spooled.gid),

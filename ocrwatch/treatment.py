@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrwatch.correction.protocol import Mode
-from ocrwatch.intake.beneath import Root
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.output import sidecar
 from ocrwatch.output.sidecar import Names, Naming
-from ocrwatch.worker.share import Share
+from ocrwatch.output.tree import OutputTree
+from ocrwatch.worker.share import Reach
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CorrectionPlan:
 class ArchivePlan:
     """Where scans go, and after how many seconds unchanged in the final state."""
 
-    root: Root
+    tree: OutputTree
     after_s: float
 
 
@@ -40,18 +40,17 @@ class ArchivePlan:
 class Treatment:
     """What becomes of a scan of one inbox.
 
-    root: the inbox, pinned to its mount once it was found. output_root: where sidecars go, the same or another tree (`mirrored`).
-    closely: the inbox's mount caches attributes. settings: digest of everything that shapes a result.
+    scans, texts: how a scan of that path, and its sidecar, is reached; held to the mounts on which they were found. text_base:
+    where sidecars begin, for a person; another tree than the inbox when mirrored. settings: digest of everything that shapes a
+    result.
     """
 
     inbox: str
-    root: Callable[[], Root]
-    share: Share
-    output_root: Callable[[], Root]
-    output_share: Share
+    scans: Callable[[str], Reach]
+    texts: Callable[[str], Reach]
+    text_base: str
     mirrored: bool
     naming: Naming
-    closely: bool
     engine: EngineName
     languages: tuple[str, ...]
     pdf_text: str
@@ -66,4 +65,4 @@ class Treatment:
 
     def text_path(self, path: str) -> Path:
         """Where the text of a scan is, for a person."""
-        return Path(self.output_root().path) / self.names(path).text
+        return Path(self.text_base) / self.names(path).text

@@ -17,17 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from bench.intake.trees import INBOX, rules, seed
-from ocrwatch.intake.arrivals import Arrivals
+from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
-from ocrwatch.intake.inbox import Inbox, InboxState
+from ocrwatch.intake.mounts import MountTable
+from ocrwatch.intake.surroundings import InboxState, Surroundings
+from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.journal import Journal
-from ocrwatch.worker.share import LocalAccess, Share
+from ocrwatch.worker.access import MountAccess
+from ocrwatch.worker.share import Share
 
 Figures = dict[str, Any]
 
-_SETTLE_S = 0.0
 _NEVER_S = 1e9
 _PATIENCE_S = 10.0
+
+
+class _CountingShare(Share):
+    """A share that knows how often it was listed."""
+
+    listings = 0
+
+    def scan(self, *arguments: Any, **options: Any) -> None:
+        super().scan(*arguments, **options)
+        self.listings += 1
 
 
 class Intake:
@@ -35,28 +47,31 @@ class Intake:
 
     def __init__(self, root: Path, journal: Journal, *, interval_s: float) -> None:
         self.entered = threading.Event()
-        self.listings = 0
-        self._interval_s = interval_s
         self._stopping = False
-        self.inbox = Inbox(
-            rules(root, settle_s=_SETTLE_S),
-            share=Share(LocalAccess()),
-            journal=journal,
-            clock=time.monotonic,
-            interval_s=self._next_listing_s,
-            on_jobs=self.entered.set,
-            on_line=lambda line: print(line, file=sys.stderr),
+        self._table = MountTable()
+        self._share = _CountingShare(MountAccess("bench", mounts=self._table, clock=time.monotonic))
+        self._arrivals = Arrivals(self._on_hint, dropped=is_ours, table=self._table)
+        self.inbox = Territory(
+            rules(root, rescan_s=interval_s),
+            "",
+            share=self._share,
+            around=Surroundings(
+                journal, self._arrivals, time.monotonic, self.entered.set, lambda line: print(line, file=sys.stderr)
+            ),
+            without=frozenset,
         )
-        self._arrivals = Arrivals(self.inbox.hint, dropped=is_ours)
         self._thread = threading.Thread(target=self._look_after, daemon=True)
 
-    def _next_listing_s(self) -> float:
-        self.listings += 1
-        return self._interval_s
+    def _on_hint(self, hint: Hint) -> None:
+        self.inbox.hint(hint.path, is_directory=hint.is_directory)
+
+    @property
+    def listings(self) -> int:
+        """How many listings are through."""
+        return self._share.listings
 
     def start(self) -> None:
         """Watch, and wait for the first listing."""
-        self._arrivals.watch(self.inbox.rules.path, recursive=True)
         self._thread.start()
         _wait(lambda: self.inbox.status().state is InboxState.ONLINE and self.listings > 0)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ocrwatch.intake import tree
 from ocrwatch.intake.beneath import Root
-from ocrwatch.intake.inbox import InboxRules
+from ocrwatch.intake.ignore import NO_PATTERNS
+from ocrwatch.intake.surroundings import InboxRules
 from ocrwatch.journal.journal import Journal
 
 FOLDER_FILES = 1000
@@ -31,11 +32,18 @@ def make_tree(root: Path, *, files: int) -> None:
 def seed(journal: Journal, root: Path) -> None:
     """Every file of the tree becomes known, in one transaction a folder."""
     for listing in tree.scan(Root(str(root)), recursive=True):
-        journal.add(INBOX, listing.entries)
+        journal.add(INBOX, listing.entries())
 
 
-def rules(root: Path, *, settle_s: float) -> InboxRules:
+def rules(root: Path, *, rescan_s: float) -> InboxRules:
     """How the inbox of a benchmark is looked at."""
     return InboxRules(
-        name=INBOX, path=str(root), recursive=True, settle_s=settle_s, incomplete_max_s=600.0, patterns=(), closely=False
+        name=INBOX,
+        path=str(root),
+        recursive=True,
+        settle_s=0.0,
+        incomplete_max_s=600.0,
+        patterns=NO_PATTERNS,
+        rescan_s=rescan_s,
+        poll_s=rescan_s,
     )

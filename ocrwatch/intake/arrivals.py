@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -24,7 +25,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers.api import BaseObserver, ObservedWatch
-from watchdog.observers.inotify import InotifyEmitter
+from watchdog.observers.inotify import InotifyEmitter, InotifyWatchGroup
 from watchdog.observers.inotify_c import (
     CallbackId,
     InotifyConstants,
@@ -35,7 +36,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from ocrwatch.intake.mounts import is_network, mount_of, read_mounts, resolve
+from ocrwatch.intake.mounts import MountTable, contains, is_network, mount_of, resolve
 from ocrwatch.intake.troubles import what
 
 _Place = tuple[int, int]  # number of the mount, inode of the directory
@@ -59,12 +60,13 @@ class Hint:
 
 
 class Arrivals:
-    """Watches roots on local file systems. `on_hint` is called from other threads and must not block."""
+    """Watches roots on local file systems, as far as their own mounts go. `on_hint` comes from other threads, must not block."""
 
-    def __init__(self, on_hint: Callable[[Hint], None], *, dropped: Callable[[str], bool]) -> None:
+    def __init__(self, on_hint: Callable[[Hint], None], *, dropped: Callable[[str], bool], table: MountTable) -> None:
         """dropped: whether events about this relative path are of no interest."""
         self._on_hint = on_hint
         self._dropped = dropped
+        self._table = table
         self._lock = threading.Lock()
         self._roots: dict[str, _Place | None] = {}
         self._watches: dict[str, ObservedWatch] = {}
@@ -76,7 +78,10 @@ class Arrivals:
         """Start to watch. Never raises for the file system's sake: `trouble` says what is wrong. Watching again renews it."""
         self.unwatch(root)
         with self._lock:
-            self._roots[root] = _place_of(root)
+            self._roots[root] = self._place_of(root)
+            if self._table.may_hang(root):
+                self._troubles[root] = f"{root!r} lies on a mount that may hang"
+                return
         try:
             observer = self._running_observer()
             watch = observer.schedule(_Handler(self._tell, root), root, recursive=recursive, event_filter=_EVENTS)
@@ -106,7 +111,7 @@ class Arrivals:
         threads = [self._observer, self._descriptor, *(e for e in self._observer.emitters if e.watch == watch)]
         if len(threads) < 3 or not all(thread.is_alive() for thread in threads):
             return f"the watch on {root!r} has ended"
-        if place != _place_of(root):
+        if place != self._place_of(root):
             return f"{root!r} is no longer the directory that is watched: it was replaced, or something was mounted there"
         return ""
 
@@ -122,7 +127,7 @@ class Arrivals:
         if self._observer is None:
             self._descriptor = _Descriptor(self)
             self._descriptor.start()
-            self._observer = BaseObserver(InotifyEmitter, inotify_fd=self._descriptor)
+            self._observer = BaseObserver(_Emitter, inotify_fd=self._descriptor, table=self._table)
             self._observer.start()
         return self._observer
 
@@ -136,23 +141,33 @@ class Arrivals:
     def cannot_watch(self, path: bytes, error: OSError) -> None:
         """A directory, perhaps deep below a root, is not watched."""
         where = os.fsdecode(path)
-        for root in self._roots_above(where):
-            self._note(root, f"the directory {where!r} cannot be watched: {_what(error)}")
+        self._note(self._root_above(where), f"the directory {where!r} cannot be watched: {_what(error)}")
 
     def ended(self, path: bytes) -> None:
         """The kernel has dropped the watch on a directory because its file system is no longer there."""
         where = os.fsdecode(path)
-        for root in self._roots_above(where):
-            self._note(root, f"{where!r} was unmounted")
+        self._note(self._root_above(where), f"{where!r} was unmounted")
 
-    def _note(self, root: str, trouble: str) -> None:
+    def _note(self, root: str | None, trouble: str) -> None:
+        if root is None:
+            return
         with self._lock:
             self._troubles[root] = trouble
         self._on_hint(Hint(root, "", is_directory=True))
 
-    def _roots_above(self, path: str) -> list[str]:
+    def _root_above(self, path: str) -> str | None:
         with self._lock:
-            return [root for root in sorted(self._roots) if path == root or path.startswith(root.rstrip("/") + "/")]
+            return max((root for root in self._roots if contains(root, path)), key=len, default=None)
+
+    def _place_of(self, root: str) -> _Place | None:
+        """Where a root is, without touching a mount that may hang; None when nothing can be said."""
+        table = self._table.current()
+        try:
+            resolved = resolve(root, table)
+            mount = mount_of(resolved, table)
+            return mount.mount_id, 0 if is_network(mount.fs_type) else os.stat(resolved).st_ino
+        except (OSError, LookupError):
+            return None
 
     def _tell(self, root: str, path: str, *, is_directory: bool) -> None:
         relative = "" if path == root else path.removeprefix(root.rstrip("/") + "/")
@@ -162,17 +177,6 @@ class Arrivals:
             self._note(root, f"{root!r} was removed")
             return
         self._on_hint(Hint(root, relative, is_directory=is_directory))
-
-
-def _place_of(root: str) -> _Place | None:
-    """Where a root is, without touching a mount that may hang; None when nothing can be said."""
-    table = read_mounts()
-    try:
-        resolved = resolve(root, table)
-        mount = mount_of(resolved, table)
-        return mount.mount_id, 0 if is_network(mount.fs_type) else os.stat(resolved).st_ino
-    except (OSError, LookupError):
-        return None
 
 
 def _what(error: OSError) -> str:
@@ -194,6 +198,45 @@ class _Handler(FileSystemEventHandler):
         for path in (event.src_path, event.dest_path):
             if path:
                 self._tell(self._root, os.fsdecode(path), is_directory=event.is_directory)
+
+
+class _Emitter(InotifyEmitter):
+    """watchdog's emitter, which stays on the mount of its root: what is mounted below may hang, and is watched by itself."""
+
+    def __init__(self, *arguments: Any, table: MountTable, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._table = table
+
+    def on_thread_start(self) -> None:
+        self._inotify = _WatchGroup(
+            self._inotify_fd,
+            os.fsencode(self.watch.path),
+            is_recursive=self.watch.is_recursive,
+            event_mask=self.get_event_mask_from_filter(),
+            follow_symlink=self.watch.follow_symlink,
+            table=self._table,
+        )
+
+
+class _WatchGroup(InotifyWatchGroup):
+    """watchdog's watches of one tree, without what is mounted in it."""
+
+    def __init__(self, *arguments: Any, table: MountTable, **options: Any) -> None:
+        self._table = table
+        super().__init__(*arguments, **options)
+
+    def _add_all_callbacks(self, path: bytes) -> None:
+        points = {os.fsencode(mount.mount_point) for mount in self._table.current()}
+        resolved = os.fsencode(resolve(os.fsdecode(path), self._table.current()))
+        self._add_callback(path)
+        if not self.is_recursive or not os.path.isdir(path):
+            return
+        for root, names, _ in os.walk(path):
+            inside = resolved + root.removeprefix(path)
+            names[:] = [name for name in names if os.path.join(inside, name) not in points]
+            for name in names:
+                if not os.path.islink(os.path.join(root, name)):
+                    self._add_callback(os.path.join(root, name))
 
 
 class _Descriptor(InotifyFD):

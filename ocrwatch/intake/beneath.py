@@ -17,7 +17,7 @@ from typing import Any
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake import syscalls
 from ocrwatch.intake.entries import Kind, kind_of
-from ocrwatch.intake.mounts import Mount, is_network, keeps_inodes, mount_of, read_mounts
+from ocrwatch.intake.mounts import Mount, contains, is_network, keeps_inodes, mount_of, read_mounts
 from ocrwatch.intake.troubles import what
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,10 +46,17 @@ class RootIdentity:
         mine, theirs = asdict(self), asdict(other)
         return all(mine[key] == theirs[key] for key in mine if key != "inode")
 
+    def lies_under(self, other: RootIdentity) -> bool:
+        """Whether this is what the other was mounted on: its bare mount point, or a folder in it."""
+        return self.mount_point != other.mount_point and contains(self.mount_point, other.mount_point)
+
 
 @dataclass(frozen=True)
 class Root:
-    """A directory tree. With an identity, `opened` refuses another mount than that one (an unmounted share, for instance)."""
+    """A directory tree on one mount; what is mounted below it is not entered.
+
+    With an identity, `opened` refuses another mount than that one (an unmounted share, for instance).
+    """
 
     path: str
     identity: RootIdentity | None = None
@@ -69,6 +76,15 @@ def root_identity(path: str) -> RootIdentity:
     """What stands at `path` now. Raises ShareOffline when it cannot be entered."""
     with opened(Root(path)) as descriptor:
         return _identity_of(descriptor)
+
+
+def is_empty(path: str) -> bool:
+    """Whether nothing at all stands in the directory. Raises ShareOffline when it cannot be entered."""
+    with opened(Root(path)) as descriptor:
+        try:
+            return not os.listdir(descriptor)
+        except OSError as error:
+            raise ShareOffline(f"{path!r} cannot be listed: {what(error)}") from error
 
 
 @contextlib.contextmanager

@@ -62,14 +62,17 @@ class Identity(NamedTuple):
         return Identity(size=int(size), mtime_ns=int(mtime_ns), inode=int(inode))
 
 
+Row = tuple[str, int, int, int]
+"""Name, size, mtime_ns and inode of a possible scan: flat, because a listing of a million has to be cheap."""
+
+
 class Entry(NamedTuple):
     """A regular file that a scan saw."""
 
     path: str
     identity: Identity
 
-    @staticmethod
-    def from_json(data: tuple[str, list[int]]) -> Entry:
-        """The entry whose tuple went through JSON. Raises TypeError or ValueError on anything else."""
-        path, identity = data
-        return Entry(str(path), Identity.from_json(identity))
+
+def lies_in(path: str, directory: str) -> bool:
+    """Whether a path of an inbox is the directory or lies below it; everything lies in ''."""
+    return not directory or path == directory or path.startswith(f"{directory}/")

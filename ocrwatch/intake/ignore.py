@@ -6,8 +6,9 @@ An ignored file is left alone, and looked at again when it gets another name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 SCAN_SUFFIXES = frozenset({"pdf", "tif", "tiff", "jpg", "jpeg", "png", "webp", "bmp", "gif", "jp2", "j2k", "jpx"})
 OWN_PREFIX = ".ocrwatch-"
@@ -39,7 +40,30 @@ _JUNK = frozenset(
 )
 
 
-def why_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
+@dataclass(frozen=True)
+class Patterns:
+    """The configuration's own say, as shell patterns of names or relative paths.
+
+    ignore: never taken, folders not entered. include: when there are any, only files that match one are taken.
+    """
+
+    ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The patterns as a JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Patterns:
+        """The patterns of `to_json`. Raises KeyError or TypeError on anything else."""
+        return Patterns(ignore=tuple(data["ignore"]), include=tuple(data["include"]))
+
+
+NO_PATTERNS = Patterns()
+
+
+def why_ignored(path: str, patterns: Patterns = NO_PATTERNS) -> str | None:
     """Why the file `path` (relative to the inbox) is not taken, as a sentence; None when it may be a scan."""
     directory, _, name = path.rpartition("/")
     if directory and (reason := _why_above(directory, patterns)):
@@ -47,17 +71,20 @@ def why_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
     return why_name_ignored(path, name, patterns)
 
 
-def why_name_ignored(path: str, name: str, patterns: Sequence[str]) -> str | None:
+def is_plain_scan(name: str) -> bool:
+    """Whether no rule of this module but a pattern can meet the name: what nearly every name of a million is."""
+    return name.rpartition(".")[2] in SCAN_SUFFIXES and name[0] not in ".~" and "." in name
+
+
+def why_name_ignored(path: str, name: str, patterns: Patterns) -> str | None:
     """As `why_ignored`, for the file `name` in a directory that is entered."""
-    _, dot, suffix = name.rpartition(".")
-    if not patterns and dot and suffix in SCAN_SUFFIXES and name[0] not in ".~":
-        return None  # what nearly every name of a million is: no other rule below can meet it
-    reason = _why_any(name) or _why_pattern(path, name, patterns)
+    reason = _why_any(name) or _why_pattern(path, name, patterns.ignore)
     if reason is not None:
         return reason
+    _, dot, suffix = name.rpartition(".")
     suffix = suffix.lower() if dot else ""
     if suffix in SCAN_SUFFIXES:
-        return None
+        return _why_not_included(path, name, patterns.include)
     kinds = ", ".join(sorted(SCAN_SUFFIXES))
     return (
         f"its name ends in {'.' + suffix!r}, and only these are scans: {kinds}"
@@ -66,7 +93,7 @@ def why_name_ignored(path: str, name: str, patterns: Sequence[str]) -> str | Non
     )
 
 
-def why_directory_ignored(path: str, patterns: Sequence[str] = ()) -> str | None:
+def why_directory_ignored(path: str, patterns: Patterns = NO_PATTERNS) -> str | None:
     """Why the directory `path` is not entered; None when it is."""
     return _why_above(path, patterns)
 
@@ -76,10 +103,10 @@ def is_ours(path: str) -> bool:
     return path.endswith(OWN_SUFFIXES) or path.startswith(OWN_PREFIX) or "/" + OWN_PREFIX in path
 
 
-def _why_above(directory: str, patterns: Sequence[str]) -> str | None:
+def _why_above(directory: str, patterns: Patterns) -> str | None:
     names = directory.split("/")
     for depth, name in enumerate(names, start=1):
-        reason = _why_any(name) or _why_pattern("/".join(names[:depth]), name, patterns)
+        reason = _why_any(name) or _why_pattern("/".join(names[:depth]), name, patterns.ignore)
         if reason is not None:
             return reason
     return None
@@ -99,9 +126,19 @@ def _why_any(name: str) -> str | None:
     return None
 
 
-def _why_pattern(path: str, name: str, patterns: Sequence[str]) -> str | None:
-    for pattern in patterns:
-        shape = pattern.rstrip("/")
-        if fnmatchcase(path, shape) or fnmatchcase(name, shape):
+def _why_pattern(path: str, name: str, ignored: tuple[str, ...]) -> str | None:
+    for pattern in ignored:
+        if _matches(path, name, pattern):
             return f"it matches the pattern {pattern!r} that the configuration ignores"
     return None
+
+
+def _why_not_included(path: str, name: str, included: tuple[str, ...]) -> str | None:
+    if not included or any(_matches(path, name, pattern) for pattern in included):
+        return None
+    return f"it matches none of the patterns that the configuration includes: {', '.join(included)}"
+
+
+def _matches(path: str, name: str, pattern: str) -> bool:
+    shape = pattern.rstrip("/")
+    return fnmatchcase(path, shape) or fnmatchcase(name, shape)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +98,7 @@ def mount_of(path: str, mounts: Sequence[Mount]) -> Mount:
     later one hides is not taken.
     """
     known = {mount.mount_id for mount in mounts}
-    below = [m for m in mounts if _contains(m.mount_point, path)]
+    below = [m for m in mounts if contains(m.mount_point, path)]
     roots = [m for m in below if m.parent_id not in known or m.parent_id == m.mount_id]
     if not roots:
         raise LookupError(f"no mount holds {path!r}")
@@ -106,18 +108,56 @@ def mount_of(path: str, mounts: Sequence[Mount]) -> Mount:
     return here
 
 
-def may_hang(path: str, mounts: Sequence[Mount], *, recursive: bool) -> bool:
-    """Whether work on `path`, and on what lies below it when recursive, can meet a mount that does not answer.
-
-    A share mounted below a local inbox (paperless-ngx#13146) is walked with it.
-    """
-    resolved = resolve(os.path.abspath(path), mounts)
-    if is_network(mount_of(resolved, mounts).fs_type):
-        return True
-    return recursive and any(is_network(m.fs_type) and _contains(resolved, m.mount_point) for m in mounts)
+def points_below(path: str, mounts: Sequence[Mount]) -> list[str]:
+    """The mount points strictly below the directory `path` (resolved), relative to it, that nothing hides; outer ones first."""
+    own = "" if path == "/" else path
+    points = {m.mount_point for m in mounts if m.mount_point.startswith(own + "/") and m.mount_point != "/"}
+    return sorted(p.removeprefix(own + "/") for p in points if mount_of(p, mounts).mount_point == p)
 
 
-def _contains(directory: str, path: str) -> bool:
+def may_hang(path: str, mounts: Sequence[Mount]) -> bool:
+    """Whether `path` (absolute) lies on a mount that may not answer. What is mounted below it does not count."""
+    return is_network(mount_of(resolve(path, mounts), mounts).fs_type)
+
+
+class MountTable:
+    """The kernel's table of mounts, read again only when it has changed. For any thread; touches no mount."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._file = open("/proc/self/mountinfo", "rb")  # noqa: SIM115 - held open: the kernel marks changes on it
+        self._changes = select.poll()
+        self._changes.register(self._file, select.POLLPRI)
+        self._mounts = read_mounts()
+        self._may_hang: dict[str, bool] = {}
+
+    def close(self) -> None:
+        """Give back the descriptor."""
+        self._file.close()
+
+    def current(self) -> tuple[Mount, ...]:
+        """The mounts at this moment."""
+        with self._lock:
+            return self._now()
+
+    def may_hang(self, path: str) -> bool:
+        """`may_hang` at this moment."""
+        with self._lock:
+            table = self._now()
+            known = self._may_hang.get(path)
+            if known is None:
+                known = self._may_hang[path] = may_hang(path, table)
+            return known
+
+    def _now(self) -> tuple[Mount, ...]:
+        if self._changes.poll(0):
+            self._mounts = read_mounts()
+            self._may_hang.clear()
+        return self._mounts
+
+
+def contains(directory: str, path: str) -> bool:
+    """Whether `path` is the directory or lies below it, by name."""
     return directory in ("/", path) or path.startswith(directory + "/")
 
 

@@ -1,7 +1,7 @@
-"""Whether an inbox is where it was. Owns the pinning of a root to its mount; reads no directory itself.
+"""Whether a tree is where it was. Owns the pinning of a root to its mount; reads no directory itself.
 
 A mount point without its mount looks like an empty folder, and a share that is mounted over an inbox looks like other files.
-So the mount on which an inbox was found is remembered, across restarts too, and another one in its place is not believed at once.
+So the mount on which a tree was found is remembered, across restarts too, and another one in its place is not believed at once.
 """
 
 from __future__ import annotations
@@ -16,26 +16,25 @@ STRANGER_S = 300.0  # another mount at the path is taken for a new home after th
 
 
 class Remembered(Protocol):
-    """Where the mounts of inboxes are remembered: the journal."""
+    """Where the mounts of trees are remembered: the journal. `inbox` is the owner; '' for trees that are written to."""
 
-    def root_of(self, inbox: str) -> RootIdentity | None: ...
-    def set_root(self, inbox: str, identity: RootIdentity) -> None: ...
+    def root_of(self, inbox: str, path: str) -> RootIdentity | None: ...
+    def set_root(self, inbox: str, path: str, identity: RootIdentity) -> None: ...
+
+
+class Finder(Protocol):
+    """How it is found out what stands at a path; both raise ShareOffline."""
+
+    def identify(self, path: str) -> RootIdentity: ...
+    def is_empty(self, path: str) -> bool: ...
 
 
 class Place:
-    """The root of one inbox. identify: what stands at a path now; raises ShareOffline."""
+    """The root of one tree, at one absolute path."""
 
-    def __init__(
-        self,
-        inbox: str,
-        path: str,
-        *,
-        identify: Callable[[str], RootIdentity],
-        remembered: Remembered,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, path: str, *, inbox: str, finder: Finder, remembered: Remembered, clock: Callable[[], float]) -> None:
         self._inbox = inbox
-        self._identify = identify
+        self._finder = finder
         self._remembered = remembered
         self._clock = clock
         self._stranger: tuple[RootIdentity, float] | None = None
@@ -50,19 +49,24 @@ class Place:
 
     def pin(self) -> None:
         """Find the root and hold it to its mount. Raises ShareOffline while it is away or another mount stands there."""
-        found = self._identify(self.root.path)
-        known = self.root.identity or self._remembered.root_of(self._inbox)
-        if known is not None and not known.same_mount(found) and not self._has_stayed(found):
+        found = self._finder.identify(self.root.path)
+        known = self.root.identity or self._remembered.root_of(self._inbox, self.root.path)
+        if known is not None and not known.same_mount(found) and not self._is_believed(found, known):
+            minutes = f"{STRANGER_S / 60:.0f} minutes"
+            rest = f"{minutes} and is not empty" if found.lies_under(known) else minutes
             raise ShareOffline(
                 f"another mount than the known one stands at {self.root.path} (known: {known.fs_type} at {known.mount_point})",
-                f"mount it again; what stands there now is taken if it stays {STRANGER_S / 60:.0f} minutes",
+                f"mount it again; what stands there now is taken if it stays {rest}",
             )
         self.is_the_known_one = known is None or known.same_mount(found)
         self._stranger = None
         self.root = Root(path=self.root.path, identity=found)
-        self._remembered.set_root(self._inbox, found)
+        if found != known:
+            self._remembered.set_root(self._inbox, self.root.path, found)
 
-    def _has_stayed(self, found: RootIdentity) -> bool:
+    def _is_believed(self, found: RootIdentity, known: RootIdentity) -> bool:
         if self._stranger is None or not self._stranger[0].same_mount(found):
             self._stranger = (found, self._clock())
-        return self._clock() - self._stranger[1] >= STRANGER_S
+        has_stayed = self._clock() - self._stranger[1] >= STRANGER_S
+        # A bare mount point says that its mount is missing, for however long; with files in it, somebody uses it.
+        return has_stayed and not (found.lies_under(known) and self._finder.is_empty(self.root.path))

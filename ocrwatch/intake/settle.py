@@ -60,7 +60,7 @@ class Tracker:
     """The files of one inbox that were seen but are not taken yet."""
 
     def __init__(self, *, settle_s: float, incomplete_max_s: float) -> None:
-        self._settle_s = settle_s
+        self.settle_s = settle_s
         self._incomplete_max_s = incomplete_max_s
         self._files: dict[str, _File] = {}
         self._heap: list[tuple[float, str]] = []
@@ -75,7 +75,7 @@ class Tracker:
             if now_s >= file.due_s:
                 self._pause(path, file, now_s)
             return Look.WAIT
-        at_rest = now_s >= file.unchanged_since_s + self._settle_s
+        at_rest = now_s >= file.unchanged_since_s + self.settle_s
         backing_off = file.reason in (WaitReason.TRUNCATED, WaitReason.UNREADABLE) and now_s < file.due_s
         return Look.WAIT if not at_rest or backing_off else Look.CHECK
 
@@ -118,7 +118,7 @@ class Tracker:
             if file.due_s <= now_s:
                 found.append(path)
                 # Left as due, so that the look which follows is not taken for an early one.
-                self._name_again(path, file, now_s + max(self._settle_s, _PAUSE_MIN_S))
+                self._name_again(path, file, now_s + max(self.settle_s, _PAUSE_MIN_S))
             else:
                 self._name_again(path, file, file.due_s)
         return found
@@ -148,10 +148,10 @@ class Tracker:
         file.reason = WaitReason.GROWING if seen_before else WaitReason.SETTLING
         if identity.size == 0:
             file.reason, file.detail = WaitReason.EMPTY, "it has no content yet"
-        self._schedule(path, file, now_s + self._settle_s)
+        self._schedule(path, file, now_s + self.settle_s)
 
     def _pause(self, path: str, file: _File, now_s: float) -> None:
-        file.pause_s = min(max(2 * file.pause_s, self._settle_s, _PAUSE_MIN_S), max(_PAUSE_MAX_S, self._settle_s))
+        file.pause_s = min(max(2 * file.pause_s, self.settle_s, _PAUSE_MIN_S), max(_PAUSE_MAX_S, self.settle_s))
         self._schedule(path, file, now_s + file.pause_s)
 
     def _schedule(self, path: str, file: _File, due_s: float) -> None:

@@ -9,6 +9,7 @@ import functools
 import os
 
 _SYS_OPENAT2 = 437  # the same on every architecture
+_RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
@@ -27,8 +28,11 @@ def _libc() -> ctypes.CDLL:
 
 
 def open_beneath(directory_fd: int, path: str, flags: int) -> int:
-    """openat2 that neither leaves the directory nor follows a symlink (EXDEV, ELOOP). ENOSYS where the kernel lacks it."""
-    how = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+    """openat2 that leaves neither the directory nor its mount, and follows no symlink (EXDEV, ELOOP).
+
+    What is mounted below is not touched. ENOSYS where the kernel lacks the call.
+    """
+    how = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
     call = _libc().syscall
     call.restype = ctypes.c_long
     descriptor = call(

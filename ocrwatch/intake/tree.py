@@ -5,47 +5,69 @@ Plain functions without state, because those on a network mount run in a process
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from ocrwatch.errors import ShareOffline, SourceChanged
 from ocrwatch.intake import beneath, formats, syscalls
 from ocrwatch.intake.beneath import Root
-from ocrwatch.intake.entries import Entry, Identity, Kind, kind_of
+from ocrwatch.intake.entries import Entry, Identity, Kind, Row, kind_of
 from ocrwatch.intake.formats import Completeness
-from ocrwatch.intake.ignore import OWN_PREFIX, why_directory_ignored, why_name_ignored
-from ocrwatch.intake.troubles import is_offline, is_vanished, source_error, what
+from ocrwatch.intake.ignore import (
+    NO_PATTERNS,
+    OWN_PREFIX,
+    Patterns,
+    is_plain_scan,
+    why_directory_ignored,
+    why_name_ignored,
+)
+from ocrwatch.intake.troubles import is_mount_away, is_offline, is_vanished, source_error, what
 
 
 @dataclass(frozen=True)
 class DirectoryListing:
     """One directory: its possible scans, names that ocrwatch itself left there, and why it could not be read.
 
+    unread: names that are there but whose status could not be had, with the reason; they are not gone.
     With an error the listing says nothing about which files are gone.
     """
 
     directory: str
-    entries: tuple[Entry, ...] = ()
+    files: tuple[Row, ...] = ()
     leftovers: tuple[str, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
     error: str = ""
+
+    def entries(self) -> list[Entry]:
+        """The possible scans by their path, in the order of their names."""
+        return [Entry(self.path(name), Identity(size, mtime_ns, inode)) for name, size, mtime_ns, inode in sorted(self.files)]
+
+    def path(self, name: str) -> str:
+        """The path of a name of this directory."""
+        return f"{self.directory}/{name}" if self.directory else name
 
     def to_json(self) -> dict[str, Any]:
         """The listing as a JSON object."""
-        return {"directory": self.directory, "entries": self.entries, "leftovers": self.leftovers, "error": self.error}
+        return vars(self)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> DirectoryListing:
         """The listing of `to_json`, whether it went through a frame or not. Raises KeyError, TypeError or ValueError."""
         return DirectoryListing(
             directory=str(data["directory"]),
-            entries=tuple(entry if isinstance(entry, Entry) else Entry.from_json(entry) for entry in data["entries"]),
+            files=files if isinstance(files := data["files"], tuple) else _rows(files),
             leftovers=tuple(str(name) for name in data["leftovers"]),
+            unread=tuple((str(name), str(reason)) for name, reason in data["unread"]),
             error=str(data["error"]),
         )
+
+
+def _rows(data: list[Any]) -> tuple[Row, ...]:
+    return tuple((str(name), int(size), int(mtime_ns), int(inode)) for name, size, mtime_ns, inode in data)
 
 
 @dataclass(frozen=True)
@@ -66,10 +88,20 @@ class Seen:
         return Seen(kind=Kind(kind), identity=Identity.from_json(identity) if identity is not None else None)
 
 
-def scan(root: Root, start: str = "", *, recursive: bool, patterns: Sequence[str] = ()) -> Iterator[DirectoryListing]:
+def scan(
+    root: Root,
+    start: str = "",
+    *,
+    below: str = "",
+    recursive: bool,
+    patterns: Patterns = NO_PATTERNS,
+    without: Collection[str] = (),
+) -> Iterator[DirectoryListing]:
     """The listings of the directory `start` and, when recursive, of those below it, one at a time.
 
-    Raises ShareOffline when the root or its mount does not answer. A directory that vanishes meanwhile is left out.
+    below: where the root stands in its inbox; every path, in and out, begins at the inbox, as patterns do. without: directories
+    that are not entered. Raises ShareOffline when the root or its mount does not answer. A directory that
+    vanishes meanwhile is left out; one on which something else is mounted is an error, as are those that may not be read.
     """
     if start and why_directory_ignored(start, patterns):
         return
@@ -77,43 +109,69 @@ def scan(root: Root, start: str = "", *, recursive: bool, patterns: Sequence[str
         waiting = [start]
         while waiting:
             directory = waiting.pop()
+            place = inside(directory, below)
             try:
-                listing, below = _list(root_fd, directory, patterns)
+                listing, folders = _list(root_fd, directory, place, patterns)
             except OSError as error:
-                if is_offline(error) or not directory:
-                    message = f"{os.path.join(root.path, directory)!r} cannot be listed: {what(error)}"
+                if is_mount_away(error) or not place:
+                    message = f"{os.path.join(root.path, place).rstrip('/')!r} cannot be listed: {what(error)}"
                     raise ShareOffline(message, "check that the share is mounted and its server answers") from error
-                if not is_vanished(error):
+                if error.errno == errno.EXDEV:
+                    yield DirectoryListing(directory, error="another file system is mounted there")
+                elif not is_vanished(error):
                     yield DirectoryListing(directory, error=what(error))
                 continue
             yield listing
             if recursive:
-                waiting += reversed(below)
+                waiting += [path for path in reversed(folders) if path not in without]
 
 
-def _list(root_fd: int, directory: str, patterns: Sequence[str]) -> tuple[DirectoryListing, list[str]]:
-    """One directory, and the directories below it that are to be entered, both in the order of their names."""
-    entries, leftovers, below = [], [], []
-    with beneath.directory(root_fd, directory) as directory_fd, os.scandir(directory_fd) as found:
+def inside(path: str, below: str) -> str:
+    """A path of the inbox as it begins at a root that stands at `below` in it. Raises ValueError for one that is elsewhere."""
+    if path == below:
+        return ""
+    if below and not path.startswith(f"{below}/"):
+        raise ValueError(f"{path!r} does not lie below {below!r}")
+    return path.removeprefix(f"{below}/") if below else path
+
+
+def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> tuple[DirectoryListing, list[str]]:
+    """One directory (`place` from the root on), and the directories below it that are to be entered, by name."""
+    files: list[Row] = []
+    failed: list[tuple[str, OSError]] = []
+    leftovers, folders = [], []
+    prefix = f"{directory}/" if directory else ""
+    every_name = patterns == NO_PATTERNS
+    with beneath.directory(root_fd, place) as directory_fd, os.scandir(directory_fd) as found:
         for item in found:
             name = item.name
-            path = f"{directory}/{name}" if directory else name
-            if name.startswith(OWN_PREFIX):
-                leftovers.append(name)
-            elif item.is_dir(follow_symlinks=False):
-                if why_directory_ignored(path, patterns) is None:
-                    below.append(path)
-            elif why_name_ignored(path, name, patterns) is None:
-                try:
+            try:
+                if name.startswith(OWN_PREFIX):
+                    leftovers.append(name)
+                elif item.is_dir(follow_symlinks=False):  # asks for the status where a listing does not tell
+                    folders.append(prefix + name)
+                elif (every_name and is_plain_scan(name)) or why_name_ignored(prefix + name, name, patterns) is None:
                     status = item.stat(follow_symlinks=False)
-                except FileNotFoundError:  # it vanished between its name and its status
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    entries.append(Entry(path, Identity(status.st_size, status.st_mtime_ns, status.st_ino)))
-        if not (entries or leftovers or below):
+                    if stat.S_ISREG(status.st_mode):
+                        files.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+            except OSError as error:
+                failed.append((name, error))
+        if not (files or leftovers or folders):
             syscalls.prove_readable(directory_fd, directory)
-    entries.sort(key=itemgetter(0))  # whole entries compare at four times the cost
-    return DirectoryListing(directory, tuple(entries), tuple(sorted(leftovers))), sorted(below)
+    listing = DirectoryListing(directory, tuple(files), tuple(sorted(leftovers)), _unread(failed, is_alone=not files))
+    return listing, [folder for folder in sorted(folders) if why_directory_ignored(folder, patterns) is None]
+
+
+def _unread(failed: list[tuple[str, OSError]], *, is_alone: bool) -> tuple[tuple[str, str], ...]:
+    """The names without a status, with the reason. Raises OSError when it is the mount that does not answer.
+
+    is_alone: no other name of the directory has a status, so this is no bad file among good ones.
+    """
+    for _, error in failed:
+        if is_mount_away(error) or (is_alone and is_offline(error)):
+            raise error
+    # ENOENT: it vanished between its name and its status.
+    return tuple((name, what(error)) for name, error in failed if error.errno != errno.ENOENT)
 
 
 def look(root: Root, path: str) -> Seen | None:

@@ -7,14 +7,15 @@ import os
 
 from ocrwatch.errors import Infrastructure, OcrwatchError, OutputUnwritable, ShareOffline, SourceVanished, StateUnwritable
 
-# The mount, not the file: a server that is away, a FUSE process that died, a disk that fails.
-_OFFLINE = frozenset(
+# The mount, not the file: a server that is away, a FUSE process that died.
+_MOUNT_AWAY = frozenset(
     {
-        *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
-        *(errno.ETIMEDOUT, errno.ECONNABORTED, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO),
-        *(errno.ENOLINK, errno.ENOMEDIUM, errno.EUCLEAN),
+        *(errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT),
+        *(errno.ECONNABORTED, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENODEV, errno.ENXIO, errno.ENOLINK, errno.ENOMEDIUM),
     }
 )
+# The mount or a single file of it: a disk that fails, a bad sector, a handle that the server has forgotten.
+_OFFLINE = _MOUNT_AWAY | {errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN}
 # No regular file stands under that name any more, or none ever did.
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL})
 
@@ -34,8 +35,13 @@ _REMEDIES = {
 
 
 def is_offline(error: OSError) -> bool:
-    """Whether the error is that of a mount that does not answer."""
+    """Whether the error may be that of a mount that does not answer."""
     return error.errno in _OFFLINE
+
+
+def is_mount_away(error: OSError) -> bool:
+    """Whether the error can only be that of a mount that does not answer."""
+    return error.errno in _MOUNT_AWAY
 
 
 def is_vanished(error: OSError) -> bool:

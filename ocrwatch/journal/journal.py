@@ -6,18 +6,15 @@ bytes inside; times are the wall clock's, which the constructor is given.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-from ocrwatch.intake.beneath import RootIdentity
-from ocrwatch.intake.entries import Entry, Identity
-from ocrwatch.journal.database import Database
-from ocrwatch.journal.records import Event, Job, Page
+from ocrwatch.intake.entries import Entry, Identity, Row
+from ocrwatch.journal.places import Places
+from ocrwatch.journal.records import WHOLE_INBOX, Event, Job, Page, Scope
 from ocrwatch.journal.states import JobState, PageState, check
 
 _JOB_COLUMNS = (
@@ -30,7 +27,7 @@ _FIELDS = frozenset(
 )
 
 
-class Journal(Database):
+class Journal(Places):
     """The journal in a file; creates it, or brings it up to date. Raises StateUnwritable when that cannot be."""
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -51,18 +48,19 @@ class Journal(Database):
         )
         return (_identity(rows[0]), JobState(rows[0]["state"])) if rows else None
 
-    def expected_in(self, inbox: str, directory: str) -> set[tuple[str, tuple[int, ...]]]:
-        """What a listing of one folder shows if nothing happened: path and identity of every file that is to be there."""
-        rows = self._rows(
-            f"SELECT path, size, mtime_ns, inode FROM job WHERE inbox = ? AND directory = ? AND {_CURRENT}"
-            " AND state NOT IN ('orphaned', 'archived')",
-            (inbox, os.fsencode(directory)),
+    def expected_in(self, inbox: str, directory: str) -> set[Row]:
+        """What a listing of one folder shows if nothing happened: name and identity of every file that is to be there."""
+        folder = os.fsencode(directory)
+        rows = self._plain_rows(
+            "SELECT substr(path, ?), size, mtime_ns, inode FROM job WHERE inbox = ? AND directory = ?"
+            f" AND {_CURRENT} AND state NOT IN ('orphaned', 'archived')",
+            (len(folder) + 2 if folder else 1, inbox, folder),
         )
         if not rows:
             return set()
-        paths, *identities = zip(*rows, strict=True)
+        names, *identities = zip(*rows, strict=True)
         # All names in one go: a reconcile comes by here for every file of an inbox.
-        return set(zip(os.fsdecode(b"\0".join(paths)).split("\0"), zip(*identities, strict=True), strict=True))
+        return set(zip(os.fsdecode(b"\0".join(names)).split("\0"), *identities, strict=True))
 
     def directories(self, inbox: str) -> set[str]:
         """The folders of an inbox in which a file is known."""
@@ -73,19 +71,6 @@ class Journal(Database):
         """Settled files become jobs; an older version of the same path is superseded. Files known as they are give none."""
         with self._transaction():
             return [job for entry in entries if (job := self._add_one(inbox, entry)) is not None]
-
-    def root_of(self, inbox: str) -> RootIdentity | None:
-        """The mount on which an inbox was last found."""
-        rows = self._rows("SELECT root FROM inbox WHERE name = ?", (inbox,))
-        return RootIdentity(**json.loads(rows[0]["root"])) if rows else None
-
-    def set_root(self, inbox: str, identity: RootIdentity) -> None:
-        """An inbox was found on this mount."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO inbox (name, root) VALUES (?, ?) ON CONFLICT DO UPDATE SET root = excluded.root",
-                (inbox, json.dumps(asdict(identity))),
-            )
 
     def current(self, inbox: str, path: str) -> Job | None:
         """The job of a path's current version; the last that vanished when there is none."""
@@ -102,12 +87,13 @@ class Journal(Database):
             raise LookupError(f"no job {job_id}")
         return _job(rows[0])
 
-    def in_state(self, *states: JobState, inbox: str | None = None, limit: int = -1) -> list[Job]:
+    def in_state(self, *states: JobState, inbox: str | None = None, scope: Scope = WHOLE_INBOX, limit: int = -1) -> list[Job]:
         """Jobs in any of these states, oldest first."""
-        where = "state = ?" + (" AND inbox = ?" if inbox is not None else "")
+        where, bounds = _within(scope)
+        where = "state = ?" + (" AND inbox = ?" if inbox is not None else "") + where
         # Each state by itself comes in order from the index, so that few of ten thousand cost what few of ten do.
         of_one = f"SELECT * FROM (SELECT {_JOB_COLUMNS} FROM job WHERE {where} ORDER BY id LIMIT ?)"
-        values = [v for state in states for v in (state, *([inbox] if inbox is not None else []), limit)]
+        values = [v for state in states for v in (state, *([inbox] if inbox is not None else []), *bounds, limit)]
         query = " UNION ALL ".join([of_one] * len(states)) + " ORDER BY id LIMIT ?"
         return [_job(r) for r in self._rows(query, [*values, limit])]
 
@@ -119,11 +105,12 @@ class Journal(Database):
         return {digest for row in rows for digest in (row["t"], row["j"]) if digest is not None}
 
     def finished_like(self, job: Job, *, sha256: str, settings: str) -> list[Job]:
-        """Finished jobs of the same inbox, content and settings under other names, newest first."""
+        """Finished jobs of the same inbox, content and settings, newest first: other names, and the same with another time."""
         rows = self._rows(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND inbox = ? AND path <> ?"
-            " AND state IN ('done', 'orphaned', 'archived') ORDER BY id DESC LIMIT 5",
-            (sha256, settings, job.inbox, os.fsencode(job.path)),
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND inbox = ? AND id <> ?"
+            " AND (state IN ('done', 'orphaned', 'archived') OR state = 'superseded' AND path = ? AND text_sha256 IS NOT NULL)"
+            " ORDER BY id DESC LIMIT 5",
+            (sha256, settings, job.inbox, job.id, os.fsencode(job.path)),
         )
         return [_job(r) for r in rows]
 
@@ -312,6 +299,13 @@ class Journal(Database):
         assignments = ", ".join(f"{column} = ?" for column in settings)
         self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*settings.values(), job.id))
         return self.job(job.id)
+
+
+def _within(scope: Scope) -> tuple[str, list[bytes]]:
+    """The condition that a path lies in the scope, and its values. `0` is the byte after the slash."""
+    folders = [os.fsencode(folder) for folder in ((scope.below,) if scope.below else ()) + scope.without]
+    conditions = [" AND path > ? AND path < ?"] * bool(scope.below) + [" AND NOT (path > ? AND path < ?)"] * len(scope.without)
+    return "".join(conditions), [bound for folder in folders for bound in (folder + b"/", folder + b"0")]
 
 
 def directory_of(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ocrwatch.intake.entries import Identity
 from ocrwatch.journal.states import JobState, PageState
@@ -53,3 +54,13 @@ class Event:
     after: JobState
     reason: str
     detail: str
+
+
+class Scope(NamedTuple):
+    """Part of an inbox: what lies below one folder ('' for all of it), without what lies below the others."""
+
+    below: str = ""
+    without: tuple[str, ...] = ()
+
+
+WHOLE_INBOX = Scope()

@@ -1,10 +1,12 @@
 -- Version 1. Invariants live here: one current version a path, states by name, every transition recorded by a trigger.
 -- Paths are bytes. Times are seconds since the epoch (REAL).
 
-CREATE TABLE inbox (
-    name  TEXT PRIMARY KEY,
-    root  TEXT NOT NULL                         -- JSON: the mount on which it was last found
-) STRICT;
+CREATE TABLE place (
+    inbox  TEXT NOT NULL,                       -- whose files are there; '' for trees that are only written to
+    path   BLOB NOT NULL,                       -- absolute
+    root   TEXT NOT NULL,                       -- JSON: the mount on which it was last found
+    PRIMARY KEY (inbox, path)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE job (
     id           INTEGER PRIMARY KEY,

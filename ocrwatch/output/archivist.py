@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ocrwatch.errors import Infrastructure, SourceChanged, SourceVanished
 from ocrwatch.journal.journal import Journal
-from ocrwatch.journal.records import Job
+from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import JobState
 from ocrwatch.treatment import ArchivePlan, Treatment
 
@@ -18,13 +18,20 @@ _BATCH = 200
 
 
 class Archivist:
-    """Archives the finished scans of one inbox. wall_clock: the journal's; clock: monotonic seconds."""
+    """Archives the finished scans of one territory. wall_clock: the journal's; clock: monotonic seconds."""
 
     def __init__(
-        self, journal: Journal, treatment: Treatment, *, clock: Callable[[], float], wall_clock: Callable[[], float]
+        self,
+        journal: Journal,
+        treatment: Treatment,
+        *,
+        scope: Callable[[], Scope],
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._journal = journal
         self._treatment = treatment
+        self._scope = scope
         self._clock = clock
         self._wall_clock = wall_clock
         self._next_s = clock()
@@ -38,7 +45,7 @@ class Archivist:
             return self._next_s - self._clock()
         self._next_s = self._clock() + min(_LOOK_S, max(1.0, plan.after_s))
         before = self._wall_clock() - plan.after_s
-        for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, limit=_BATCH):
+        for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, scope=self._scope(), limit=_BATCH):
             if job.changed <= before:
                 self._archive(job, plan)
         return self._next_s - self._clock()
@@ -46,12 +53,13 @@ class Archivist:
     def _archive(self, job: Job, plan: ArchivePlan) -> None:
         assert job.sha256 is not None
         try:
-            place = self._treatment.share.archive(
-                self._treatment.root(),
+            scan = self._treatment.scans(job.path)
+            place = scan.share.archive(
+                scan.root,
                 job.path,
                 expected=job.identity,
                 sha256=job.sha256,
-                destination_root=plan.root,
+                destination_root=plan.tree.reach().root,
                 destination=job.path,
             )
         except SourceVanished:
@@ -61,4 +69,4 @@ class Archivist:
         except Infrastructure as error:
             log.warning("%s cannot be archived now: %s", job.path, error)
         else:
-            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=f"{plan.root.path}/{place}")
+            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=f"{plan.tree.path}/{place}")

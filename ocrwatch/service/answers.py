@@ -13,47 +13,27 @@ from ocrwatch import __version__
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import UsageError
-from ocrwatch.intake.arrivals import Arrivals
 from ocrwatch.intake.inbox import Inbox
+from ocrwatch.intake.mounts import MountTable
+from ocrwatch.intake.surroundings import TerritoryStatus
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import RETRYABLE, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.service.control import Answer, Caller
 from ocrwatch.service.why import Surroundings, explain
 from ocrwatch.treatment import Treatment
-from ocrwatch.worker.share import Share
 
 _HOUR_S = 3600.0
 _NOT_THERE = frozenset({JobState.ORPHANED, JobState.ARCHIVED})
 
 
 @dataclass(frozen=True)
-class WatchedInbox:
-    """An inbox with how it is reached. why_polling: why it does not live by events, '' when it does."""
-
-    inbox: Inbox
-    share: Share
-    output_share: Share
-    why_polling: str
-    arrivals: Arrivals
-
-    def looks_by(self) -> str:
-        """Why events are not trusted at this moment; '' when they are."""
-        return self.why_polling or self.arrivals.trouble(self.inbox.rules.path)
-
-    def close(self) -> None:
-        """Give back what the shares hold."""
-        self.share.close()
-        if self.output_share is not self.share:
-            self.output_share.close()
-
-
-@dataclass(frozen=True)
 class Answers:
     """The answers by request."""
 
-    watched: Mapping[str, WatchedInbox]
+    inboxes: Mapping[str, Inbox]
     treatments: Mapping[str, Treatment]
+    mounts: MountTable
     journal: Journal
     pool: RecognitionPool
     model: ModelOwner | None
@@ -73,7 +53,7 @@ class Answers:
             "pid": os.getpid(),
             "up_s": self.clock() - self.started_s,
             "rss_bytes": _resident_bytes(),
-            "inboxes": [self._inbox(name, counts) for name in self.watched],
+            "inboxes": [self._inbox(name, counts) for name in self.inboxes],
             "model": self._model_status(),
             "workers": [
                 {"engine": engine, "state": worker.state, "pid": worker.pid, "resident_bytes": held}
@@ -85,20 +65,18 @@ class Answers:
         }
 
     def _inbox(self, name: str, counts: Mapping[tuple[str, JobState], int]) -> dict[str, Any]:
-        watched = self.watched[name]
-        status = watched.inbox.status()
+        inbox = self.inboxes[name]
+        status = inbox.status()
         oldest = self.journal.oldest_unfinished(name)
-        why_polling = watched.looks_by()
-        own = {state: count for (inbox, state), count in counts.items() if inbox == name}
+        waiting = len(status.waiting)
+        own = {state: count for (inbox_name, state), count in counts.items() if inbox_name == name}
         return {
             "name": name,
-            "path": watched.inbox.rules.path,
-            "state": status.state,
-            "problem": status.problem,
-            "looks_by": "polling" if why_polling else "events",
-            "why_polling": why_polling,
-            "files": len(status.waiting) + sum(count for state, count in own.items() if state not in _NOT_THERE),
-            "waiting": len(status.waiting),
+            "path": inbox.rules.path,
+            **_territory(status.own),
+            "below": [{"path": below, **_territory(each)} for below, each in status.below.items()],
+            "files": waiting + sum(count for state, count in own.items() if state not in _NOT_THERE),
+            "waiting": waiting,
             "counts": own,
             "oldest_s": None if oldest is None else max(0.0, self.wall_clock() - oldest),
         }
@@ -128,25 +106,26 @@ class Answers:
     def _why(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         path = str(request["path"])
         name, relative = self._place(path)
-        watched, treatment = self.watched[name], self.treatments[name]
-        if not _may_know(path, caller, touch=not watched.inbox.rules.closely):
+        inbox, treatment = self.inboxes[name], self.treatments[name]
+        if not _may_know(path, caller, touch=not self.mounts.may_hang(str(Path(path).parent))):
             raise UsageError(f"you may not see {path}", "ask as a user who may")
-        status = watched.inbox.status()
+        status = inbox.territory_of(relative).status()
         around = Surroundings(
             inbox=name,
-            patterns=watched.inbox.rules.patterns,
+            patterns=inbox.rules.patterns,
             text_path=lambda p: str(treatment.text_path(p)),
             waiting=status.waiting,
             problem=status.problem,
+            unread=status.unread,
         )
         return explain(relative, around, journal=self.journal, monotonic_s=self.clock(), wall_s=self.wall_clock())
 
     def _place(self, path: str) -> tuple[str, str]:
-        for name, watched in self.watched.items():
-            root = Path(watched.inbox.rules.path)
+        for name, inbox in self.inboxes.items():
+            root = Path(inbox.rules.path)
             if Path(path).is_relative_to(root) and Path(path) != root:
                 return name, str(Path(path).relative_to(root))
-        inboxes = ", ".join(w.inbox.rules.path for w in self.watched.values())
+        inboxes = ", ".join(inbox.rules.path for inbox in self.inboxes.values())
         raise UsageError(f"{path} lies in no inbox", f"the inboxes are {inboxes}")
 
     def _retry(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
@@ -172,6 +151,16 @@ class Answers:
         before = self.model.status().worker
         self.model.unload()
         return {"pid": before.pid, "state": before.state}
+
+
+def _territory(status: TerritoryStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "problem": status.problem,
+        "looks_by": "polling" if status.why_polling else "events",
+        "why_polling": status.why_polling,
+        "unread": [{"path": path, "reason": reason} for path, reason in status.unread],
+    }
 
 
 def _resident_bytes() -> int:

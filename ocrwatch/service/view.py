@@ -9,6 +9,7 @@ from typing import Any
 from ocrwatch.service.systemd import printable
 
 Values = Mapping[str, Any]
+_MOST_FOLDERS = 10
 
 
 def duration(seconds: float) -> str:
@@ -47,6 +48,12 @@ def _inbox_lines(inbox: Values) -> Iterator[str]:
     )
     if inbox["problem"]:
         yield f"  {printable(inbox['problem'])}"
+    for part in inbox["below"]:
+        yield f"  {'below':<14} {part['state']:<9} {part['looks_by']:<10} {printable(part['path'])}"
+        if part["problem"]:
+            yield f"    {printable(part['problem'])}"
+    for folder in [folder for part in (inbox, *inbox["below"]) for folder in part["unread"]][:_MOST_FOLDERS]:
+        yield f"  cannot be listed: {printable(folder['path'])}: {folder['reason']}"
     if inbox["oldest_s"] is not None and inbox["oldest_s"] > 60:
         yield f"  the oldest file waits since {duration(inbox['oldest_s'])}"
 

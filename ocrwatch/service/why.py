@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ocrwatch.intake.ignore import why_ignored
+from ocrwatch.intake.entries import lies_in
+from ocrwatch.intake.ignore import Patterns, why_ignored
 from ocrwatch.intake.settle import Waiting
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job
@@ -33,13 +34,15 @@ class Surroundings:
     """What is known of an inbox beside the journal.
 
     waiting: the files that settle. problem: why the inbox is offline, '' when it is not. text_path: where a scan's text is.
+    unread: folders that cannot be listed, with the reason.
     """
 
     inbox: str
-    patterns: Sequence[str]
+    patterns: Patterns
     text_path: Callable[[str], str]
     waiting: Sequence[Waiting] = ()
     problem: str = ""
+    unread: Sequence[tuple[str, str]] = ()
 
 
 def explain(path: str, around: Surroundings, *, journal: Journal, monotonic_s: float, wall_s: float) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def explain(path: str, around: Surroundings, *, journal: Journal, monotonic_s: f
         }
     elif job is None:
         ignored = why_ignored(path, around.patterns)
-        answer |= {"state": "ignored" if ignored else "unknown", "reason": "", "meaning": ignored or "never seen"}
+        unread = next((f"its folder {d!r} cannot be listed: {why}" for d, why in around.unread if lies_in(path, d)), "never seen")
+        answer |= {"state": "ignored" if ignored else "unknown", "reason": "", "meaning": ignored or unread}
     else:
         answer |= {"state": job.state, "reason": job.reason, "meaning": _MEANING[job.state], "detail": job.detail}
     if job is not None:

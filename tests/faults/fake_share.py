@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.intake.beneath import Root, RootIdentity
-from ocrwatch.intake.entries import Entry, Identity, Kind
+from ocrwatch.intake.entries import Identity, Kind, lies_in
 from ocrwatch.intake.formats import Completeness
-from ocrwatch.intake.ignore import why_ignored
+from ocrwatch.intake.ignore import Patterns, why_ignored
+from ocrwatch.intake.mounts import Mount, is_network
 from ocrwatch.intake.tree import DirectoryListing, Seen
 
 HOME = RootIdentity(inode=2, fs_type="ext4", mount_point="/srv", mount_root="/", source="")
@@ -32,6 +33,7 @@ class FakeShare:
     directories: set[str] = field(default_factory=lambda: {""})
     leftovers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
     root: RootIdentity = HOME
     offline: bool = False
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -60,6 +62,9 @@ class FakeShare:
         """The same file under another name."""
         self.files[new] = self.files.pop(old)
 
+    def close(self) -> None:
+        """As `Share.close`."""
+
     # -- what the inbox asks -----------------------------------------------------------------------------------------
 
     def identify(self, path: str) -> RootIdentity:
@@ -67,8 +72,20 @@ class FakeShare:
         self._asked("identify", path)
         return self.root
 
+    def is_empty(self, path: str) -> bool:
+        """As `Share.is_empty`."""
+        self._asked("is_empty", path)
+        return not self.files
+
     def scan(
-        self, root: Root, start: str, *, recursive: bool, patterns: Sequence[str], each: Callable[[DirectoryListing], None]
+        self,
+        root: Root,
+        start: str,
+        *,
+        recursive: bool,
+        patterns: Patterns,
+        without: Collection[str],
+        each: Callable[[DirectoryListing], None],
     ) -> None:
         """As `Share.scan`; a share answers one request at a time, so none may come from `each`."""
         self._asked("scan", start, root)
@@ -76,26 +93,26 @@ class FakeShare:
         try:
             for directory in sorted(self.directories):
                 inside = start in (directory, "") or directory.startswith(f"{start}/")
-                if not inside or (directory != start and not recursive):
+                if not inside or (directory != start and not recursive) or any(lies_in(directory, w) for w in without):
                     continue
                 if any(directory == bad or directory.startswith(f"{bad}/") for bad in self.unreadable):
                     if directory in self.unreadable:
                         each(DirectoryListing(directory, error="permission denied"))
                     continue
-                entries = [
-                    Entry(path, file.identity)
-                    for path, file in sorted(self.files.items())
-                    if path.rpartition("/")[0] == directory and why_ignored(path, patterns) is None
-                ]
-                each(DirectoryListing(directory, tuple(entries), self.leftovers.get(directory, ())))
+                here = {p: f for p, f in self.files.items() if p.rpartition("/")[0] == directory and not why_ignored(p, patterns)}
+                rows = tuple((p.rpartition("/")[2], *f.identity) for p, f in here.items() if p not in self.unread)
+                unread = tuple((p.rpartition("/")[2], "input/output error") for p in here if p in self.unread)
+                each(DirectoryListing(directory, rows, self.leftovers.get(directory, ()), unread))
         finally:
             self._scanning = False
 
     def look(self, root: Root, path: str, *, closely: bool) -> Seen | None:
         """As `Share.look`."""
         self._asked("look", path, root)
-        if any(path.startswith(f"{bad}/") for bad in self.unreadable):
+        if path in self.unread or any(path.startswith(f"{bad}/") for bad in self.unreadable):
             raise Infrastructure(f"{path} cannot be read: permission denied", "give the right")
+        if path in self.directories:
+            return Seen(Kind.DIRECTORY, None)
         file = self.files.get(path)
         return Seen(Kind.REGULAR, file.identity) if file is not None else None
 
@@ -122,3 +139,40 @@ class FakeShare:
             raise ShareOffline("no answer", "check it")
         if root is not None and root.identity is not None and not root.identity.same_mount(self.root):
             raise ShareOffline("another mount stands there", "mount it again")
+
+
+@dataclass
+class FakeTable:
+    """A mount table: what is mounted below the inbox /srv/in, by relative path and kind of file system."""
+
+    points: dict[str, str] = field(default_factory=dict)
+
+    def current(self) -> tuple[Mount, ...]:
+        """As `MountTable.current`."""
+        below = [
+            Mount(n, 1, "0:9", "/", f"/srv/in/{point}", kind, "nas:/x") for n, (point, kind) in enumerate(self.points.items(), 2)
+        ]
+        return (Mount(1, 0, "254:0", "/", "/", "ext4", "/dev/vda"), *below)
+
+    def may_hang(self, path: str) -> bool:
+        """As `MountTable.may_hang`."""
+        return is_network(self.points.get(path.removeprefix("/srv/in/"), "ext4"))
+
+
+class FakeEvents:
+    """Kernel events that are all there."""
+
+    def __init__(self) -> None:
+        self.watched: set[str] = set()
+
+    def watch(self, root: str, *, recursive: bool) -> None:
+        """As `Arrivals.watch`."""
+        self.watched.add(root)
+
+    def unwatch(self, root: str) -> None:
+        """As `Arrivals.unwatch`."""
+        self.watched.discard(root)
+
+    def trouble(self, root: str) -> str:
+        """As `Arrivals.trouble`."""
+        return "" if root in self.watched else f"{root!r} is not watched"

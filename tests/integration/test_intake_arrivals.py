@@ -16,6 +16,7 @@ from watchdog.observers import inotify_c
 
 from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
+from ocrwatch.intake.mounts import MountTable
 from tests.faults.disks import mounted, unmount
 
 _WAIT_S = 60.0
@@ -49,9 +50,11 @@ def hints() -> Hints:
 
 @pytest.fixture
 def arrivals(hints: Hints) -> Iterator[Arrivals]:
-    subject = Arrivals(hints.put, dropped=is_ours)
+    table = MountTable()
+    subject = Arrivals(hints.put, dropped=is_ours, table=table)
     yield subject
     subject.stop()
+    table.close()
 
 
 def test_new_moved_and_deleted_files_are_hinted_and_our_own_reads_are_not(

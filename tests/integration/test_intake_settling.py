@@ -38,7 +38,7 @@ class Intake:
     def reconcile(self) -> None:
         """One scan of the whole inbox."""
         for listing in scan(self._root, recursive=True):
-            for entry in listing.entries:
+            for entry in listing.entries():
                 self._look(entry.path)
 
     def run(self, seconds: float) -> None:

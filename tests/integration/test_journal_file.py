@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -109,10 +110,8 @@ def test_damaged_page_is_told_and_not_trusted(tmp_path: Path) -> None:
         for offset in range(4096, size, 4096):
             file.seek(offset)
             file.write(os.urandom(512))
-    broken = _open(tmp_path / "journal.db")
-    with pytest.raises(StateUnwritable):
+    with pytest.raises(StateUnwritable), contextlib.closing(_open(tmp_path / "journal.db")) as broken:
         broken.in_state(JobState.QUEUED)
-    broken.close()
 
 
 def test_full_disk_is_told_and_the_journal_goes_on_when_there_is_room(tmp_path: Path) -> None:

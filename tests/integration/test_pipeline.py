@@ -20,7 +20,7 @@ from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Identity
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
-from ocrwatch.journal.records import Job
+from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState, PageState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
@@ -28,7 +28,8 @@ from ocrwatch.output.document import raw_pages
 from ocrwatch.output.sidecar import Naming
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.treatment import CorrectionPlan, Treatment
-from ocrwatch.worker.share import LocalAccess, Share
+from ocrwatch.worker.access import LocalAccess
+from ocrwatch.worker.share import Reach, Share
 from tests.faults.disks import make_read_only, mounted
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import scripted_model, scripted_ocr
@@ -57,13 +58,11 @@ class Bench:
         share = Share(LocalAccess())
         return Treatment(
             inbox="in",
-            root=lambda: root,
-            share=share,
-            output_root=lambda: root,
-            output_share=share,
+            scans=lambda _: Reach(share, root),
+            texts=lambda _: Reach(share, root),
+            text_base=root.path,
             mirrored=False,
             naming=Naming.APPEND,
-            closely=False,
             engine=EngineName.TESSERACT,
             languages=("en",),
             pdf_text="auto",
@@ -384,12 +383,14 @@ def test_file_of_somebody_else_in_the_sidecars_place_is_left_alone(bench: Bench,
 def test_output_that_cannot_be_written_defers_and_keeps_the_pages(bench: Bench) -> None:
     """It is published when the disk is writable again, without another recognition."""
     with mounted(bench.folder / "out") as out:
-        bench.treatment = replace(bench.treatment, output_root=lambda: Root(str(out)), mirrored=True)
+        bench.treatment = replace(bench.treatment, texts=lambda _: Reach(Share(LocalAccess()), Root(str(out))), mirrored=True)
         make_read_only(out)
         job = bench.run_new("sub/a.pdf", {"text": "one"})
         assert (job.state, job.reason) == (JobState.DEFERRED, "output_unwritable")
         assert "mount it writable" in job.detail
-        bench.treatment = replace(bench.treatment, output_root=lambda: Root(str(bench.folder / "elsewhere")))
+        bench.treatment = replace(
+            bench.treatment, texts=lambda _: Reach(Share(LocalAccess()), Root(str(bench.folder / "elsewhere")))
+        )
         (bench.folder / "elsewhere").mkdir()
         bench.wall.now += 5
         (woken,) = bench.journal.wake(longest_s=3600)
@@ -564,7 +565,7 @@ def test_dispatcher_brings_every_waiting_job_to_its_end(bench: Bench) -> None:
         journal=bench.journal,
         treatments={"in": bench.treatment},
         clock=time.monotonic,
-        is_open=lambda _: True,
+        scopes=lambda _: [WHOLE_INBOX],
         may_correct=lambda: False,
     )
     dispatcher.feed_all()
@@ -582,7 +583,7 @@ def test_dispatcher_leaves_a_closed_inbox_alone(bench: Bench) -> None:
         journal=bench.journal,
         treatments={"in": bench.treatment},
         clock=time.monotonic,
-        is_open=lambda _: False,
+        scopes=lambda _: [],
         may_correct=lambda: False,
     )
     dispatcher.feed_all()

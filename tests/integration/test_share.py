@@ -13,14 +13,18 @@ import pytest
 from ocrwatch.errors import ForeignFile, ShareOffline, SourceChanged, SourceVanished, StateUnwritable
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity, Kind
-from ocrwatch.intake.inbox import Inbox, InboxRules
+from ocrwatch.intake.ignore import NO_PATTERNS
+from ocrwatch.intake.surroundings import InboxRules, Surroundings
+from ocrwatch.intake.territory import Territory
 from ocrwatch.intake.tree import DirectoryListing
 from ocrwatch.journal.journal import Journal
 from ocrwatch.output.document import Document, Page, PageStatus, Source
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.sidecar import Names, SidecarState
-from ocrwatch.worker.share import LocalAccess, RemoteAccess, Share
+from ocrwatch.worker.access import LocalAccess, RemoteAccess
+from ocrwatch.worker.share import Share
 from ocrwatch.worker.supervised import WorkerState
+from tests.faults.fake_share import FakeEvents
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import is_running, scripted
 
@@ -59,12 +63,12 @@ def _document(root: Root, text: str = "one") -> Document:
 def test_scan_tells_of_every_folder(share: Share, root: Root) -> None:
     """One listing at a time, names that are not UTF-8 included."""
     found: list[DirectoryListing] = []
-    share.scan(root, "", recursive=True, patterns=(), each=found.append)
-    assert [(d.directory, [e.path for e in d.entries], d.leftovers) for d in found] == [
+    share.scan(root, "", recursive=True, patterns=NO_PATTERNS, each=found.append)
+    assert [(d.directory, [e.path for e in d.entries()], d.leftovers) for d in found] == [
         ("", ["a.pdf"], (".ocrwatch-x.tmp",)),
         ("sub", [f"sub/{_ODD}"], ()),
     ]
-    assert found[1].entries[0].identity == _identity(root, f"sub/{_ODD}")
+    assert found[1].entries()[0].identity == _identity(root, f"sub/{_ODD}")
 
 
 def test_trouble_of_whoever_is_told_comes_through_and_harms_no_later_request(share: Share, root: Root) -> None:
@@ -74,7 +78,7 @@ def test_trouble_of_whoever_is_told_comes_through_and_harms_no_later_request(sha
         raise StateUnwritable("the disk is full")
 
     with pytest.raises(StateUnwritable):
-        share.scan(root, "", recursive=True, patterns=(), each=full)
+        share.scan(root, "", recursive=True, patterns=NO_PATTERNS, each=full)
     assert share.identify(root.path) == root.identity
     seen = share.look(root, "a.pdf", closely=True)
     assert seen is not None
@@ -205,16 +209,14 @@ def test_inbox_on_a_share_of_its_own_process_settles_and_tidies(tmp_path: Path) 
     clock = FakeClock()
     share = Share(RemoteAccess("nas", clock=time.monotonic))
     journal = Journal(tmp_path / "journal.db", wall_clock=FakeClock())
-    inbox = Inbox(
-        InboxRules("nas", str(folder), True, 5.0, 600.0, (), closely=True),
+    inbox = Territory(
+        InboxRules("nas", str(folder), True, 15.0, 600.0, NO_PATTERNS, 10.0, 10.0),
+        "",
         share=share,
-        journal=journal,
-        clock=clock,
-        interval_s=lambda: 10.0,
-        on_jobs=lambda: None,
-        on_line=lambda line: pytest.fail(line),
+        around=Surroundings(journal, FakeEvents(), clock, lambda: None, lambda line: pytest.fail(line)),
+        without=frozenset,
     )
-    for _ in range(10):
+    for _ in range(12):
         inbox.step()
         clock.now += 2
     assert set(journal.known_in("nas", "")) == {"a.pdf"}

@@ -11,13 +11,17 @@ import pytest
 from ocrwatch.errors import ForeignFile, OutputUnwritable, ShareOffline
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
-from ocrwatch.intake.inbox import Inbox, InboxRules, InboxState
+from ocrwatch.intake.ignore import NO_PATTERNS
+from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings
+from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import JobState
 from ocrwatch.output.document import Document, Page, PageStatus, Source
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.sidecar import Names
-from ocrwatch.worker.share import RemoteAccess, Share
+from ocrwatch.worker.access import RemoteAccess
+from ocrwatch.worker.share import Share
+from tests.faults.fake_share import FakeEvents
 from tests.faults.share import FaultShare
 from tests.faults.waiting import FakeClock
 from tests.faults.workers import is_running
@@ -62,17 +66,15 @@ class Stage:
         self.clock = FakeClock()
         self.lines: list[str] = []
         self.journal = Journal(folder / "journal.db", wall_clock=FakeClock())
-        self.inbox = Inbox(
-            InboxRules("nas", str(mount.point), True, 5.0, 600.0, (), closely=True),
+        self.inbox = Territory(
+            InboxRules("nas", str(mount.point), True, 5.0, 600.0, NO_PATTERNS, 10.0, 10.0),
+            "",
             share=share,
-            journal=self.journal,
-            clock=self.clock,
-            interval_s=lambda: 10.0,
-            on_jobs=lambda: None,
-            on_line=self.lines.append,
+            around=Surroundings(self.journal, FakeEvents(), self.clock, lambda: None, self.lines.append),
+            without=frozenset,
         )
 
-    def go(self, steps: int = 8) -> InboxState:
+    def go(self, steps: int = 12) -> InboxState:
         """Look around for two seconds of the clock a step; the state afterwards."""
         for _ in range(steps):
             self.inbox.step()
@@ -155,11 +157,7 @@ def test_inbox_that_cannot_be_listed_is_offline_and_loses_nothing(stage: Stage, 
 
 @pytest.mark.parametrize(
     "operation",
-    [
-        "open",
-        "read",
-        pytest.param("getattr", marks=pytest.mark.xfail(reason="one name without a status makes its folder unlistable")),
-    ],
+    ["open", "read", "getattr"],
 )
 @pytest.mark.parametrize("error", ["EIO", "ESTALE", "EACCES"])
 def test_file_that_cannot_be_read_holds_up_no_other(stage: Stage, operation: str, error: str) -> None:

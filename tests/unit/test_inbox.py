@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, precondition, rule
 
 from ocrwatch.errors import StateUnwritable
-from ocrwatch.intake.arrivals import Hint
-from ocrwatch.intake.inbox import Inbox, InboxRules, InboxState, InboxStatus
+from ocrwatch.intake.beneath import RootIdentity
+from ocrwatch.intake.ignore import NO_PATTERNS, Patterns
+from ocrwatch.intake.inbox import Inbox
+from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.settle import WaitReason
+from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import JobState
 from ocrwatch.worker.share import Share
-from tests.faults.fake_share import EMPTY_MOUNT_POINT, HOME, FakeShare
+from tests.faults.fake_share import EMPTY_MOUNT_POINT, HOME, FakeEvents, FakeShare, FakeTable
 from tests.faults.waiting import FakeClock
 
 _SETTLE_S = 5.0
@@ -30,14 +33,16 @@ _INTERVAL_S = 300.0
 class Stage:
     """An inbox with everything around it in the test's hands."""
 
-    def __init__(self, folder: Path, *, recursive: bool = True, patterns: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, recursive: bool = True, patterns: Patterns = NO_PATTERNS) -> None:
         self.clock, self.wall = FakeClock(), FakeClock(1_700_000_000.0)
         self.share = FakeShare()
+        self.shares = {"": self.share}
+        self.table = FakeTable()
         self.journal = Journal(folder / "journal.db", wall_clock=self.wall)
         self.journal._db.execute("PRAGMA synchronous = OFF")  # durability is tested elsewhere
         self.lines: list[str] = []
         self.told = 0
-        self.rules = InboxRules("in", "/srv/in", recursive, _SETTLE_S, 600.0, patterns, closely=False)
+        self.rules = InboxRules("in", "/srv/in", recursive, _SETTLE_S, 600.0, patterns, _INTERVAL_S, _INTERVAL_S)
         self.inbox = self.make()
 
     def make(self) -> Inbox:
@@ -46,21 +51,44 @@ class Stage:
         def on_jobs() -> None:
             self.told += 1
 
-        return Inbox(
+        inbox = Inbox(
             self.rules,
-            share=cast(Share, self.share),
-            journal=self.journal,
-            clock=self.clock,
-            interval_s=lambda: _INTERVAL_S,
-            on_jobs=on_jobs,
-            on_line=self.lines.append,
+            share=lambda below: cast(Share, self.shares[below]),
+            around=Surroundings(self.journal, FakeEvents(), self.clock, on_jobs, self.lines.append),
+            table=cast(MountTable, self.table),
+            on_territory=lambda _: None,
         )
+        inbox.follow_mounts()
+        return inbox
+
+    def mount(self, below: str, kind: str = "nfs4") -> FakeShare:
+        """A share appears below the inbox; what it holds."""
+        self.table.points[below] = kind
+        self.share.directories.add(below)
+        share = self.shares.setdefault(below, FakeShare(directories={below}))
+        share.root = RootIdentity(0, kind, f"/srv/in/{below}", "/", "nas:/x")
+        self.inbox.follow_mounts()
+        return share
+
+    def unmount(self, below: str) -> None:
+        """Only its mount point is left."""
+        del self.table.points[below]
+        self.shares[below].root = HOME
+        self.inbox.follow_mounts()
+
+    def step(self) -> float:
+        """Do what is due everywhere; seconds until something is due again."""
+        return min(territory.step() for territory in self.inbox.territories())
+
+    def status(self) -> TerritoryStatus:
+        """Of the inbox's own territory."""
+        return self.inbox.status().own
 
     def after(self, seconds: float) -> None:
         """Let time pass, with a step whenever one is due."""
         end = self.clock.now + seconds
         for _ in range(10_000):
-            rest_s = self.inbox.step()
+            rest_s = self.step()
             if self.clock.now + rest_s > end:
                 self.clock.now = end
                 return
@@ -68,7 +96,7 @@ class Stage:
         pytest.fail("the inbox has something to do all the time")
 
     def hint(self, path: str, *, is_directory: bool = False) -> None:
-        self.inbox.hint(Hint(self.rules.path, path, is_directory=is_directory))
+        self.inbox.hint(self.rules.path, path, is_directory=is_directory)
 
     def states(self) -> dict[str, JobState]:
         """The current job of each path."""
@@ -101,11 +129,11 @@ def test_new_file_waits_until_it_is_at_rest_and_is_then_a_job(stage: Stage) -> N
     stage.share.write("a.pdf")
     stage.after(_SETTLE_S - 0.1)
     assert stage.states() == {}
-    assert [w.reason for w in stage.inbox.status().waiting] == [WaitReason.SETTLING]
+    assert [w.reason for w in stage.status().waiting] == [WaitReason.SETTLING]
     stage.after(0.2)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
     assert stage.told == 1
-    assert stage.inbox.status() == InboxStatus(InboxState.ONLINE, "", ())
+    assert stage.status() == TerritoryStatus(InboxState.ONLINE, "", (), "")
 
 
 def test_file_that_grows_waits(stage: Stage) -> None:
@@ -115,7 +143,7 @@ def test_file_that_grows_waits(stage: Stage) -> None:
         stage.after(4)
         stage.share.append("a.pdf")
     assert stage.states() == {}
-    assert [w.reason for w in stage.inbox.status().waiting] == [WaitReason.GROWING]
+    assert [w.reason for w in stage.status().waiting] == [WaitReason.GROWING]
     stage.after(3 * _SETTLE_S)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
 
@@ -124,7 +152,7 @@ def test_file_that_is_not_whole_waits_with_its_reason_and_is_taken_in_the_end(st
     """The worker decides when nothing comes for ten minutes."""
     stage.share.write("a.pdf", whole=False)
     stage.after(60)
-    (waiting,) = stage.inbox.status().waiting
+    (waiting,) = stage.status().waiting
     assert (waiting.reason, waiting.detail) == (WaitReason.TRUNCATED, "its end is missing")
     stage.after(600)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
@@ -178,7 +206,7 @@ def test_file_that_vanishes_before_it_is_at_rest_is_forgotten(stage: Stage) -> N
     stage.share.rename("a.pdf", "b.pdf")
     stage.after(_INTERVAL_S * 1.2)
     assert stage.states() == {"b.pdf": JobState.QUEUED}
-    assert stage.inbox.status().waiting == ()
+    assert stage.status().waiting == ()
 
 
 # -- offline ---------------------------------------------------------------------------------------------------------
@@ -192,8 +220,8 @@ def test_nothing_counts_as_gone_while_the_share_is_away(stage: Stage) -> None:
     events = len(stage.journal.events(1))
     stage.share.offline = True
     stage.after(2 * _INTERVAL_S)
-    assert stage.inbox.status().state is InboxState.OFFLINE
-    assert "no answer" in stage.inbox.status().problem
+    assert stage.status().state is InboxState.OFFLINE
+    assert "no answer" in stage.status().problem
     assert stage.lines == ["inbox in is offline: no answer; check it"]
     stage.share.offline = False
     stage.after(60)
@@ -216,13 +244,13 @@ def test_share_that_is_away_is_not_asked_all_the_time(stage: Stage) -> None:
 
 def test_inbox_counts_as_looked_at_after_its_first_listing(stage: Stage) -> None:
     """The service is ready when what was there is known, or when the inbox was found to be away."""
-    assert not stage.inbox.was_looked_at
+    assert not stage.inbox.was_looked_at()
     stage.after(1)
-    assert stage.inbox.was_looked_at
+    assert stage.inbox.was_looked_at()
     stage.share.offline = True
     stage.inbox = stage.make()
     stage.after(1)
-    assert stage.inbox.was_looked_at
+    assert stage.inbox.was_looked_at()
 
 
 def test_share_that_is_away_at_the_start_is_waited_for(stage: Stage) -> None:
@@ -230,7 +258,7 @@ def test_share_that_is_away_at_the_start_is_waited_for(stage: Stage) -> None:
     stage.share.offline = True
     stage.share.write("a.pdf")
     stage.after(60)
-    assert stage.inbox.status().state is InboxState.OFFLINE
+    assert stage.status().state is InboxState.OFFLINE
     stage.share.offline = False
     stage.after(60)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
@@ -246,6 +274,8 @@ def test_mount_point_without_its_mount_is_no_empty_inbox(stage: Stage) -> None:
     stage.after(1.2 * _INTERVAL_S)
     assert stage.lines[0].startswith("inbox in is offline: another mount")
     assert stage.states() == {"a.pdf": JobState.DONE}
+    stage.after(3 * _INTERVAL_S)
+    assert stage.status().state is InboxState.OFFLINE, "an empty mount point is never an inbox"
     new = stage.share.write("new.pdf")
     stage.after(1.2 * _INTERVAL_S)
     assert stage.states() == {"a.pdf": JobState.DONE, "new.pdf": JobState.QUEUED}
@@ -264,11 +294,11 @@ def test_other_mount_at_the_start_is_looked_at_twice(stage: Stage) -> None:
     files, stage.share.files, stage.share.root = stage.share.files, {}, EMPTY_MOUNT_POINT
     stage.inbox = stage.make()
     stage.after(1)
-    assert stage.inbox.status().state is InboxState.OFFLINE
-    assert "another mount than the known one" in stage.inbox.status().problem
+    assert stage.status().state is InboxState.OFFLINE
+    assert "another mount than the known one" in stage.status().problem
     stage.share.files, stage.share.root = files, HOME
     stage.after(60)
-    assert stage.inbox.status().state is InboxState.ONLINE
+    assert stage.status().state is InboxState.ONLINE
     assert stage.states() == {"a.pdf": JobState.DONE}
 
 
@@ -290,7 +320,7 @@ def test_hint_leads_to_a_look_at_that_file_only(stage: Stage) -> None:
 
 def test_hint_at_what_can_be_no_scan_costs_nothing(stage: Stage) -> None:
     """A sidecar, a lock file, what the patterns ignore."""
-    stage.inbox = replace_patterns(stage, ("private/*",))
+    stage.inbox = replace_patterns(stage, Patterns(ignore=("private/*",)))
     stage.after(1)
     stage.calls()
     for path in ("a.pdf.txt", ".~lock.a.pdf#", "private/a.pdf"):
@@ -299,7 +329,7 @@ def test_hint_at_what_can_be_no_scan_costs_nothing(stage: Stage) -> None:
     assert stage.calls() == []
 
 
-def replace_patterns(stage: Stage, patterns: tuple[str, ...]) -> Inbox:
+def replace_patterns(stage: Stage, patterns: Patterns) -> Inbox:
     """The inbox of a service with other patterns."""
     stage.rules = replace(stage.rules, patterns=patterns)
     return stage.make()
@@ -362,7 +392,7 @@ def test_listings_by_hints_take_a_tenth_of_the_time_at_most(stage: Stage, folder
     begin = stage.clock.now
     while stage.clock.now < begin + 100:
         stage.hint(folder, is_directory=True)
-        stage.inbox.step()
+        stage.step()
         stage.clock.now += 0.1
     assert 5 <= sum(operation == "scan" for operation, _ in stage.calls()) <= 12
 
@@ -371,7 +401,7 @@ def test_full_listings_are_spread_a_little_around_their_interval(stage: Stage) -
     """A tenth earlier or later, never more."""
     rests = set()
     for _ in range(50):
-        rests.add(rest := stage.inbox.step())
+        rests.add(rest := stage.step())
         assert 0.9 * _INTERVAL_S <= rest <= 1.1 * _INTERVAL_S
         stage.clock.now += 1.1 * _INTERVAL_S
     assert len(rests) > 10
@@ -401,7 +431,7 @@ def test_file_that_cannot_be_looked_at_does_not_hold_up_the_others(stage: Stage)
     stage.hint("b.pdf")
     stage.after(2 * _SETTLE_S)
     assert stage.states() == {"b.pdf": JobState.QUEUED}
-    assert [(w.path, w.reason) for w in stage.inbox.status().waiting] == [("closed/a.pdf", WaitReason.UNREADABLE)]
+    assert [(w.path, w.reason) for w in stage.status().waiting] == [("closed/a.pdf", WaitReason.UNREADABLE)]
     stage.share.unreadable = set()
     stage.after(60)
     assert stage.states() == {"b.pdf": JobState.QUEUED, "closed/a.pdf": JobState.QUEUED}
@@ -419,14 +449,14 @@ def test_inodes_that_the_file_system_makes_up_do_not_count(stage: Stage) -> None
     """SMB and FUSE give other ones after each mount; every scan would be read again."""
     stage.share.root = replace(HOME, fs_type="cifs", inode=0)
     stage.share.write("a.pdf")
-    stage.after(2 * _SETTLE_S)
+    stage.after(40)  # what a mount caches may be older than `settle`
     stage.finish("a.pdf")
     file = stage.share.files["a.pdf"]
     file.identity = file.identity._replace(inode=4711)
     stage.hint("a.pdf")
     stage.after(2 * _INTERVAL_S)
     assert stage.states() == {"a.pdf": JobState.DONE}
-    assert stage.inbox.status().waiting == ()
+    assert stage.status().waiting == ()
 
 
 def test_inodes_that_change_from_look_to_look_do_not_keep_a_file_from_settling(stage: Stage) -> None:
@@ -434,7 +464,7 @@ def test_inodes_that_change_from_look_to_look_do_not_keep_a_file_from_settling(s
     stage.share.root = replace(HOME, fs_type="fuse.sshfs", inode=0)
     stage.share.write("a.pdf")
     file = stage.share.files["a.pdf"]
-    for _ in range(20):
+    for _ in range(40):
         stage.after(1)
         file.identity = file.identity._replace(inode=file.identity.inode + 1)
     assert stage.states() == {"a.pdf": JobState.QUEUED}
@@ -469,6 +499,127 @@ def test_folders_are_left_alone_where_only_the_top_is_watched(tmp_path: Path) ->
     assert stage.states() == {"b.pdf": JobState.QUEUED}
     assert stage.journal.current("in", "sub/a.pdf") is None
     stage.journal.close()
+
+
+# -- mounts below --------------------------------------------------------------------------------------------------------
+
+
+def test_share_below_is_looked_at_by_itself(stage: Stage) -> None:
+    """The outer part lives by events and its inodes count; the share is polled, settles longer, and has its own listing."""
+    share = stage.mount("nas")
+    stage.share.write("a.pdf")
+    share.write("nas/b.pdf")
+    stage.after(2 * _SETTLE_S)
+    assert stage.states() == {"a.pdf": JobState.QUEUED}
+    stage.after(40)
+    assert stage.states() == {"a.pdf": JobState.QUEUED, "nas/b.pdf": JobState.QUEUED}
+    status = stage.inbox.status()
+    assert status.own.why_polling == ""
+    assert "nfs4" in status.below["nas"].why_polling
+    assert ("scan", "nas") not in stage.calls()
+
+
+def test_share_below_that_is_away_says_nothing_of_its_files_nor_of_the_others(stage: Stage) -> None:
+    """Not when it gives no answer, and not when only its mount point is left; the rest goes on, restart or not."""
+    share = stage.mount("nas")
+    share.write("nas/b.pdf")
+    stage.after(40)
+    stage.finish("nas/b.pdf")
+    files, share.files = share.files, {}
+    stage.unmount("nas")
+    stage.share.write("a.pdf")
+    for _ in range(2):
+        stage.after(2 * _INTERVAL_S)
+        assert stage.states() == {"a.pdf": JobState.QUEUED, "nas/b.pdf": JobState.DONE}
+        status = stage.inbox.status()
+        assert (status.own.state, status.below["nas"].state) == (InboxState.ONLINE, InboxState.OFFLINE)
+        assert "another mount than the known one" in status.below["nas"].problem
+        stage.inbox = stage.make()
+    assert [(scope.below, scope.without) for scope in stage.inbox.open_scopes()] == []
+    stage.after(1)
+    assert [(scope.below, scope.without) for scope in stage.inbox.open_scopes()] == [("", ("nas",))]
+    share.files = files
+    stage.mount("nas")
+    stage.after(40)
+    assert stage.states() == {"a.pdf": JobState.QUEUED, "nas/b.pdf": JobState.DONE}
+    assert stage.inbox.status().below["nas"].state is InboxState.ONLINE
+
+
+def test_share_mounted_over_a_folder_of_the_inbox_does_not_delete_what_it_hides(stage: Stage) -> None:
+    """The files below the new mount are not gone; they are there when it is gone."""
+    stage.share.write("nas/local.pdf")
+    stage.after(2 * _SETTLE_S)
+    stage.finish("nas/local.pdf")
+    share = stage.mount("nas")
+    share.write("nas/remote.pdf")
+    stage.after(100)
+    assert stage.inbox.status().below["nas"].state is InboxState.OFFLINE
+    stage.after(2 * _INTERVAL_S)
+    assert stage.states() == {"nas/local.pdf": JobState.DONE, "nas/remote.pdf": JobState.QUEUED}
+
+
+def test_mount_point_that_was_removed_with_its_mount_is_forgotten(stage: Stage) -> None:
+    """Its files are gone then, and status does not miss it for ever."""
+    share = stage.mount("nas")
+    share.write("nas/b.pdf")
+    stage.after(40)
+    stage.finish("nas/b.pdf")
+    stage.unmount("nas")
+    share.offline = True
+    stage.after(1.2 * _INTERVAL_S)
+    assert stage.inbox.status().below["nas"].state is InboxState.OFFLINE
+    stage.share.directories.discard("nas")
+    stage.after(10)
+    assert stage.states() == {"nas/b.pdf": JobState.ORPHANED}
+    assert stage.inbox.status().below == {}
+    assert stage.lines[-1] == "inbox in, nas, was removed"
+    stage.inbox = stage.make()
+    assert stage.inbox.status().below == {}
+
+
+def test_share_below_an_ignored_folder_is_left_alone(stage: Stage) -> None:
+    """It is not entered, so nobody asks it."""
+    stage.shares["@eaDir"] = FakeShare()
+    stage.mount("@eaDir")
+    stage.after(10)
+    assert stage.inbox.status().below == {}
+    assert stage.shares["@eaDir"].calls == []
+
+
+def test_ready_does_not_wait_for_a_mount_that_may_hang(stage: Stage) -> None:
+    """The first listing of everything local is enough."""
+    stage.mount("nas")
+    own, nas = stage.inbox.territories()
+    own.step()
+    assert stage.inbox.was_looked_at()
+    assert not nas.was_looked_at
+
+
+def test_file_without_a_status_waits_and_is_not_gone(stage: Stage) -> None:
+    """A bad sector, a stale handle: known files stay what they are, new ones say what is wrong."""
+    stage.share.write("a.pdf")
+    stage.after(2 * _SETTLE_S)
+    stage.share.write("b.pdf")
+    stage.share.unread = {"a.pdf", "b.pdf"}
+    stage.after(1.2 * _INTERVAL_S)
+    assert stage.states() == {"a.pdf": JobState.QUEUED}
+    (waiting,) = stage.status().waiting
+    assert (waiting.path, waiting.reason) == ("b.pdf", WaitReason.UNREADABLE)
+    stage.share.unread = set()
+    stage.after(1.2 * _INTERVAL_S)
+    assert stage.states() == {"a.pdf": JobState.QUEUED, "b.pdf": JobState.QUEUED}
+
+
+def test_folder_that_cannot_be_listed_is_told(stage: Stage) -> None:
+    """Once in the log, and in the status as long as it lasts."""
+    stage.share.write("closed/a.pdf")
+    stage.share.unreadable = {"closed"}
+    stage.after(3 * _INTERVAL_S)
+    assert stage.status().unread == (("closed", "permission denied"),)
+    assert stage.lines == ["inbox in: the folder 'closed' cannot be listed: permission denied"]
+    stage.share.unreadable = set()
+    stage.after(1.2 * _INTERVAL_S)
+    assert stage.status().unread == ()
 
 
 # -- any sequence --------------------------------------------------------------------------------------------------------

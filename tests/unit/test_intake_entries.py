@@ -8,16 +8,18 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch.intake.entries import Entry, Identity
+from ocrwatch.intake.entries import Identity
+from ocrwatch.intake.tree import DirectoryListing
 
 identities = st.builds(Identity, size=st.integers(0, 2**63), mtime_ns=st.integers(-(2**63), 2**63), inode=st.integers(0, 2**64))
 
 
 @given(identities, st.binary(min_size=1, max_size=255))
-def test_entry_survives_json(identity: Identity, name: bytes) -> None:
+def test_listing_survives_json(identity: Identity, name: bytes) -> None:
     """A name of any bytes and any identity come out of a frame as they went in."""
-    entry = Entry(os.fsdecode(name), identity)
-    assert Entry.from_json(json.loads(json.dumps(entry))) == entry
+    listing = DirectoryListing("a", ((os.fsdecode(name), *identity),), ("b",), (("c", "why"),))
+    assert DirectoryListing.from_json(json.loads(json.dumps(listing.to_json()))) == listing
+    assert DirectoryListing.from_json(listing.to_json()) == listing
 
 
 def test_identity_matches_only_the_same_version() -> None:

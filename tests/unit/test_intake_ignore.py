@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch.intake.ignore import SCAN_SUFFIXES, is_ours, why_directory_ignored, why_ignored
+from ocrwatch.intake.ignore import SCAN_SUFFIXES, Patterns, is_ours, is_plain_scan, why_directory_ignored, why_ignored
+
+
+def _ignoring(*patterns: str) -> Patterns:
+    return Patterns(ignore=patterns)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +45,11 @@ def test_name_of_a_scan_is_taken(name: str) -> None:
 
 def test_pattern_of_the_configuration_is_named() -> None:
     """A pattern is matched against path and name, prunes directories, and is told."""
-    assert "'done/*'" in str(why_ignored("done/a.pdf", ["done/*"]))
-    assert "'draft-*'" in str(why_ignored("a/draft-1.pdf", ["draft-*"]))
-    assert why_directory_ignored("a/old", ["old/"])
-    assert why_ignored("a/old/b/c.pdf", ["old"])
-    assert why_directory_ignored("a/new", ["old"]) is None
+    assert "'done/*'" in str(why_ignored("done/a.pdf", _ignoring("done/*")))
+    assert "'draft-*'" in str(why_ignored("a/draft-1.pdf", _ignoring("draft-*")))
+    assert why_directory_ignored("a/old", _ignoring("old/"))
+    assert why_ignored("a/old/b/c.pdf", _ignoring("old"))
+    assert why_directory_ignored("a/new", _ignoring("old")) is None
 
 
 def test_why_ignored_tells_of_the_name_that_an_upload_gets_later() -> None:
@@ -64,6 +68,18 @@ def test_is_ours_knows_what_ocrwatch_writes() -> None:
     st.sampled_from(sorted(SCAN_SUFFIXES)),
 )
 def test_short_way_for_ordinary_names_agrees_with_every_rule(stem: str, suffix: str) -> None:
-    """Whether a name is ignored does not depend on there being a pattern that it does not match."""
+    """A plain scan is one that no rule ignores."""
     name = f"{stem}.{suffix}"
-    assert why_ignored(name) == why_ignored(name, ("no such name/",))
+    assert why_ignored(name) is None or not is_plain_scan(name)
+    assert is_plain_scan(f"a{name}"[-200:]) or why_ignored(f"a{name}") is not None
+
+
+def test_included_names_are_the_only_ones_and_the_others_hear_why() -> None:
+    """By name or path; an ignored one is not taken for being included, nor one that is no scan."""
+    only = Patterns(include=("invoice-*", "from-scanner/*"), ignore=("*-draft.pdf",))
+    assert why_ignored("a/invoice-1.pdf", only) is None
+    assert why_ignored("from-scanner/x.tif", only) is None
+    assert "invoice-*" in str(why_ignored("letter.pdf", only))
+    assert "'*-draft.pdf'" in str(why_ignored("invoice-1-draft.pdf", only))
+    assert why_ignored("invoice-1.docx", only)
+    assert why_directory_ignored("somewhere", only) is None

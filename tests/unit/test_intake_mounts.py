@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from ocrwatch.intake.mounts import events_trusted, is_network, keeps_inodes, may_hang, mount_of, parse, read_mounts, resolve
+from ocrwatch.intake.mounts import (
+    events_trusted,
+    is_network,
+    keeps_inodes,
+    may_hang,
+    mount_of,
+    parse,
+    points_below,
+    read_mounts,
+    resolve,
+)
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -83,8 +93,8 @@ def test_resolve_follows_links_but_does_not_touch_a_network_mount(tmp_path: Path
     assert resolve(f"{real}/inbox/deep/x", table) == f"{real}/share/deep/x"
 
 
-def test_share_below_a_local_inbox_may_hang(tmp_path: Path) -> None:
-    """NGX#13146: a network mount under a local inbox, and one behind a link, are walked where nobody waits."""
+def test_only_what_lies_on_a_network_mount_may_hang(tmp_path: Path) -> None:
+    """NGX#13146: a network mount below a local inbox, and one behind a link; the inbox around it does not."""
     real = Path(os.path.realpath(tmp_path))
     (real / "inbox").mkdir()
     (real / "link").symlink_to(real / "share")
@@ -94,11 +104,13 @@ def test_share_below_a_local_inbox_may_hang(tmp_path: Path) -> None:
         f"3 1 0:10 / {real}/inbox/remote rw - fuse.sshfs host: rw\n"
         f"4 1 0:11 / {real}/inbox/fast rw - tmpfs tmpfs rw"
     )
-    assert may_hang(f"{real}/inbox", table, recursive=True)
-    assert not may_hang(f"{real}/inbox", table, recursive=False)
-    assert not may_hang(f"{real}/inbox/fast", table, recursive=True)
-    assert may_hang(f"{real}/link/sub", table, recursive=False)
-    assert may_hang(f"{real}/share", table, recursive=False)
+    assert not may_hang(f"{real}/inbox", table)
+    assert not may_hang(f"{real}/inbox/fast", table)
+    assert may_hang(f"{real}/inbox/remote/sub", table)
+    assert may_hang(f"{real}/link/sub", table)
+    assert may_hang(f"{real}/share", table)
+    assert points_below(f"{real}/inbox", table) == ["fast", "remote"]
+    assert points_below(f"{real}/share", table) == []
 
 
 def test_resolve_raises_on_links_in_circles(tmp_path: Path) -> None:

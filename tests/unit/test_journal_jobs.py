@@ -261,11 +261,15 @@ def test_oldest_unfinished_is_the_first_that_waits(journal: Journal, wall: FakeC
 
 def test_mount_of_an_inbox_is_remembered(journal: Journal) -> None:
     """The last one."""
-    assert journal.root_of("in") is None
+    assert journal.root_of("in", "/srv/ü") is None
     first = RootIdentity(inode=2, fs_type="nfs4", mount_point="/mnt/ü", mount_root="/", source="nas:/scans")
-    journal.set_root("in", replace(first, inode=1))
-    journal.set_root("in", first)
-    assert journal.root_of("in") == first
+    journal.set_root("in", "/srv/ü", replace(first, inode=1))
+    journal.set_root("in", "/srv/ü", first)
+    assert journal.root_of("in", "/srv/ü") == first
+    assert journal.root_of("", "/srv/ü") is None
+    assert journal.places("in") == ["/srv/ü"]
+    journal.forget_root("in", "/srv/ü")
+    assert journal.places("in") == []
 
 
 def test_question_about_one_file_does_not_read_the_whole_table(journal: Journal) -> None:
@@ -291,5 +295,5 @@ def test_expected_files_are_those_that_a_listing_shows(journal: Journal) -> None
     there = [Entry(os.fsdecode(b"in/\xff\n.pdf"), _FIRST), Entry("in/b.pdf", _FIRST)]
     journal.add("in", [*there, Entry("in/gone.pdf", _FIRST), Entry("elsewhere.pdf", _FIRST)])
     journal.gone("in", "in/gone.pdf")
-    assert journal.expected_in("in", "in") == set(there)
+    assert journal.expected_in("in", "in") == {(e.path.removeprefix("in/"), *e.identity) for e in there}
     assert journal.expected_in("in", "empty") == set()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocrwatch.intake.entries import Entry, Identity
+from ocrwatch.intake.ignore import Patterns
 from ocrwatch.intake.settle import Waiting, WaitReason
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import JobState, PageState
@@ -58,6 +59,8 @@ def _status(**changes: Any) -> dict[str, Any]:
         "path": "/srv/\udcff\n",
         "state": "online",
         "problem": "",
+        "below": [],
+        "unread": [],
         "looks_by": "events",
         "files": 7,
         "waiting": 1,
@@ -119,7 +122,11 @@ _WAITING = Waiting("wait.pdf", WaitReason.TRUNCATED, "its end is missing", 900.0
 
 def _explain(journal: Journal, path: str, *, problem: str = "") -> dict[str, Any]:
     around = Surroundings(
-        inbox="in", patterns=("private*",), text_path=lambda p: f"/srv/{p}.txt", waiting=(_WAITING,), problem=problem
+        inbox="in",
+        patterns=Patterns(ignore=("private*",)),
+        text_path=lambda p: f"/srv/{p}.txt",
+        waiting=(_WAITING,),
+        problem=problem,
     )
     return explain(path, around, journal=journal, monotonic_s=1000.0, wall_s=1_700_000_010.0)
 

@@ -1,0 +1,349 @@
+"""One mount's part of an inbox: from hints and listings to settled files in the journal. Owns when to look where.
+
+The listing is the truth; a hint only says where to look now. Runs in a thread of its own, because a mount that hangs must hold
+up no other; `hint` and `status` in any. Every path begins at the inbox.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
+from ocrwatch.intake import mounts
+from ocrwatch.intake.entries import Entry, Identity, Kind, lies_in
+from ocrwatch.intake.hints import Hints
+from ocrwatch.intake.ignore import why_ignored
+from ocrwatch.intake.place import Place
+from ocrwatch.intake.settle import Look, Tracker
+from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
+from ocrwatch.intake.tree import DirectoryListing, Seen
+from ocrwatch.journal.states import JobState
+from ocrwatch.worker.share import Reach, Share
+
+_OFFLINE_RETRY_S = 5.0
+_BATCH = 500
+_RENEW_S = 30.0  # between tries to get events back
+_CACHED_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
+
+
+@dataclass
+class _Tally:
+    """One full listing as it runs."""
+
+    directories: set[str] = field(default_factory=set)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+class Territory:
+    """The part of an inbox that begins at the directory `below` ('' for the inbox itself) and lies on one mount.
+
+    without: the directories at which other territories begin. is_abolished: whether the place of the mount is no more, asked
+    while the territory is offline.
+    """
+
+    def __init__(
+        self,
+        rules: InboxRules,
+        below: str,
+        *,
+        share: Share,
+        around: Surroundings,
+        without: Callable[[], frozenset[str]],
+        is_abolished: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.rules = rules
+        self.below = below
+        self.path = f"{rules.path.rstrip('/')}/{below}" if below else rules.path
+        self.wake = threading.Event()
+        self.was_looked_at = False
+        """The first full listing is done, or the mount was found to be away."""
+        self.is_over = False
+        """Its place is no more; the thread that steps it may end."""
+        self.share = share
+        self._journal = around.journal
+        self._events = around.events
+        self._clock = around.clock
+        self._on_jobs = around.on_jobs
+        self._on_line = around.on_line
+        self._without = without
+        self._is_abolished = is_abolished
+        self._tracker = Tracker(settle_s=rules.settle_s, incomplete_max_s=rules.incomplete_max_s)
+        self._hints = Hints()
+        self._unread: dict[str, str] = {}
+        self.state = InboxState.STARTING
+        self._problem = ""
+        self._place = Place(self.path, inbox=rules.name, finder=share, remembered=around.journal, clock=around.clock)
+        self._next_full_s = self._clock()
+        self._next_renewal_s = 0.0
+        self._retry_s = 0.0
+
+    def reach(self) -> Reach:
+        """How its files are reached: held to the mount on which they were found."""
+        return Reach(self.share, self._place.root, self._closely)
+
+    def holds(self, path: str) -> bool:
+        """Whether a file or directory of the inbox lies in this territory."""
+        return lies_in(path, self.below) and not any(lies_in(path, other) for other in self._without())
+
+    def hint(self, path: str, *, is_directory: bool) -> None:
+        """Something may have changed there. From any thread; costs nothing."""
+        folder = path if is_directory else path.rpartition("/")[0]
+        if folder and not self.rules.recursive:
+            return
+        self._hints.add(path, is_directory=is_directory)
+        self.wake.set()
+
+    def status(self) -> TerritoryStatus:
+        """The territory at this moment."""
+        waiting, unread = tuple(self._tracker.waiting()), tuple(sorted(self._unread.items()))
+        return TerritoryStatus(self.state, self._problem, waiting, self.why_polling(), unread)
+
+    def why_polling(self) -> str:
+        """Why events are not trusted at this moment; '' when they are."""
+        if not self.rules.by_events:
+            return "as configured"
+        fs_type = self._fs_type
+        if fs_type is None:
+            return "not found yet"
+        if not mounts.events_trusted(fs_type):
+            return f"{fs_type}: no events of all changes"
+        return self._events.trouble(self.path)
+
+    def step(self) -> float:
+        """Do what is due; seconds until something is due again."""
+        now = self._clock()
+        if self.state is InboxState.OFFLINE and now < self._retry_s:
+            return self._retry_s - now
+        try:
+            if self.state is not InboxState.ONLINE:
+                self._pin()
+            self._renew_events()
+            if self._clock() >= self._next_full_s:
+                self._list_everything()
+            self._follow_hints()
+            self._look_at_due()
+        except ShareOffline as error:
+            self._goes_offline(str(error))
+        return self._rest_s()
+
+    # -- the root ------------------------------------------------------------------------------------------------
+
+    @property
+    def _fs_type(self) -> str | None:
+        identity = self._place.root.identity
+        return identity.fs_type if identity is not None else None
+
+    @property
+    def _closely(self) -> bool:
+        """The mount caches attributes: open a file as well as stat it."""
+        return self._fs_type is not None and mounts.is_network(self._fs_type)
+
+    @property
+    def _name(self) -> str:
+        return f"inbox {self.rules.name}" + (f", {self.below}," if self.below else "")
+
+    def _pin(self) -> None:
+        self._place.pin()
+        self._tracker.settle_s = max(self.rules.settle_s, _CACHED_SETTLE_S) if self._closely else self.rules.settle_s
+        self._next_full_s = self._clock()
+        if self.rules.by_events and mounts.events_trusted(self._fs_type or ""):
+            self._events.watch(self.path, recursive=self.rules.recursive)  # before the listing, so that nothing is missed
+        else:
+            self._events.unwatch(self.path)
+        if self.state is InboxState.OFFLINE:
+            self._on_line(f"{self._name} is back")
+        self.state, self._problem = InboxState.ONLINE, ""
+
+    def _goes_offline(self, problem: str) -> None:
+        if self.below and self._is_abolished():
+            self._abolish()
+            return
+        if self.state is not InboxState.OFFLINE:
+            self._on_line(f"{self._name} is offline: {problem}")
+        self.state, self._problem, self.was_looked_at = InboxState.OFFLINE, problem, True
+        self._retry_s = self._clock() + _OFFLINE_RETRY_S
+
+    def _abolish(self) -> None:
+        """The mount and its mount point were removed: what was there is gone, and the place is forgotten."""
+        for directory in self._journal.directories(self.rules.name):
+            if self.holds(directory):
+                self._gone_from(directory, present=frozenset())
+        self._journal.forget_root(self.rules.name, self.path)
+        self._events.unwatch(self.path)
+        self._on_line(f"{self._name} was removed")
+        self.is_over = self.was_looked_at = True
+
+    def _renew_events(self) -> None:
+        """Begin anew where events went wrong: perhaps because something was mounted over it, or its limit of watches was raised."""
+        if self._clock() < self._next_renewal_s:
+            return
+        self._next_renewal_s = self._clock() + _RENEW_S
+        if self.rules.by_events and mounts.events_trusted(self._fs_type or "") and self._events.trouble(self.path):
+            self._pin()
+
+    # -- listings ------------------------------------------------------------------------------------------------
+
+    def _list_everything(self) -> None:
+        self._hints.forget()
+        tally = _Tally()
+        self._scan(self.below, tally=tally)
+        for directory in tally.unread.keys() - self._unread.keys():
+            self._on_line(f"{self._name}: the folder {directory!r} cannot be listed: {tally.unread[directory]}")
+        self._unread = tally.unread
+        if self._place.is_the_known_one:
+            for directory in self._journal.directories(self.rules.name) - tally.directories:
+                if self.holds(directory) and not any(lies_in(directory, unread) for unread in tally.unread):
+                    self._gone_from(directory, present=frozenset())
+        interval_s = self.rules.poll_s if self.why_polling() else self.rules.rescan_s
+        # Jitter, so that twenty inboxes on one server do not list it at the same moment.
+        self._next_full_s = self._clock() + interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        self.was_looked_at = True
+
+    def _scan(self, start: str, *, tally: _Tally) -> None:
+        leftovers: dict[str, tuple[str, ...]] = {}
+
+        def take(listing: DirectoryListing) -> None:
+            if listing.error:
+                tally.unread[listing.directory] = listing.error
+                return
+            tally.directories.add(listing.directory)
+            leftovers[listing.directory] = listing.leftovers
+            self._listed(listing)
+
+        root, without = self._place.root, self._without()
+        self.share.scan(root, start, recursive=self.rules.recursive, patterns=self.rules.patterns, without=without, each=take)
+        for directory, names in leftovers.items():  # only now: a share that answers a scan takes no other request
+            self.share.tidy(root, directory, names)
+
+    def _listed(self, listing: DirectoryListing) -> None:
+        if not self._place.keeps_inodes:
+            listing = replace(listing, files=tuple((name, size, mtime_ns, 0) for name, size, mtime_ns, _ in listing.files))
+        if not listing.unread and self._journal.expected_in(self.rules.name, listing.directory) == set(listing.files):
+            return  # nothing happened here, as in nearly every folder of a large inbox
+        entries = listing.entries()
+        known = self._journal.known_in(self.rules.name, listing.directory)
+        back = [e for e in entries if self._is_back(e, known)]
+        for entry in entries:
+            if entry.path not in known or not known[entry.path][0].matches(entry.identity):
+                self._tracker.look(entry.path, entry.identity, self._clock())
+        for name, reason in listing.unread:
+            if (path := listing.path(name)) not in known:
+                self._tracker.unreadable(path, f"its status cannot be had: {reason}", self._clock())
+        if back:
+            self._journal.add(self.rules.name, back)
+        if self._place.is_the_known_one:
+            present = {e.path for e in entries} | {listing.path(name) for name, _ in listing.unread}
+            self._gone_from(listing.directory, present=present, known=known)
+
+    @staticmethod
+    def _is_back(entry: Entry, known: dict[str, tuple[Identity, JobState]]) -> bool:
+        identity, state = known.get(entry.path, (None, None))
+        return identity is not None and identity.matches(entry.identity) and state is JobState.ORPHANED
+
+    def _gone_from(
+        self, directory: str, *, present: set[str] | frozenset[str], known: dict[str, tuple[Identity, JobState]] | None = None
+    ) -> None:
+        for path, (_, state) in (known or self._journal.known_in(self.rules.name, directory)).items():
+            if path not in present and state not in (JobState.ORPHANED, JobState.ARCHIVED):
+                self._journal.gone(self.rules.name, path)
+
+    # -- hints and single looks ----------------------------------------------------------------------------------
+
+    def _follow_hints(self) -> None:
+        paths, folders = self._hints.take(self._clock())
+        for path in paths:
+            if why_ignored(path, self.rules.patterns) is None and self.holds(path):
+                self._look_once(path)
+        if folders:
+            began_s = self._clock()
+            self._list_folders(folders)
+            self._hints.listed(began_s=began_s, now_s=self._clock())
+
+    def _list_folders(self, folders: set[str]) -> None:
+        if self.below in folders and self.rules.recursive:
+            self._list_everything()
+            return
+        for folder in sorted(folders):
+            if self.holds(folder):
+                self._scan(folder, tally=_Tally())
+
+    def _look_once(self, path: str) -> None:
+        try:
+            seen = self._look(path, closely=False)
+        except Infrastructure as error:
+            self._unreadable(path, error)
+            return
+        if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
+            self._tracker.gone(path)
+            if seen is None and self._place.is_the_known_one:
+                self._journal.gone(self.rules.name, path)
+            return
+        identity, state = self._journal.known(self.rules.name, path) or (None, None)
+        if identity is None or not identity.matches(seen.identity):
+            self._tracker.look(path, seen.identity, self._clock())
+        elif state is JobState.ORPHANED:
+            self._journal.add(self.rules.name, [Entry(path, seen.identity)])
+
+    def _look(self, path: str, *, closely: bool) -> Seen | None:
+        seen = self.share.look(self._place.root, path, closely=closely)
+        if seen is None or seen.identity is None:
+            return seen
+        return replace(seen, identity=self._lasting(seen.identity))
+
+    def _lasting(self, identity: Identity) -> Identity:
+        """The identity as it will be found again."""
+        return identity if self._place.keeps_inodes else identity.without_inode()
+
+    def _look_at_due(self) -> None:
+        settled: list[Entry] = []
+        for path in self._tracker.due(self._clock()):
+            entry = self._settled(path)
+            if entry is not None:
+                settled.append(entry)
+            if len(settled) >= _BATCH:
+                self._enter(settled)
+                settled = []
+        self._enter(settled)
+
+    def _settled(self, path: str) -> Entry | None:
+        try:
+            seen = self._look(path, closely=self._closely)
+            if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
+                self._tracker.gone(path)
+                return None
+            if self._tracker.look(path, seen.identity, self._clock()) is not Look.CHECK:
+                return None
+            completeness = self.share.completeness(self._place.root, path, seen.identity)
+        except SourceVanished:
+            self._tracker.gone(path)
+            return None
+        except SourceChanged:
+            return None  # due again; the next look sees what it is now
+        except Infrastructure as error:
+            self._unreadable(path, error)
+            return None
+        return Entry(path, seen.identity) if self._tracker.checked(path, completeness, self._clock()) else None
+
+    def _unreadable(self, path: str, error: Infrastructure) -> None:
+        """A file that cannot be read is no trouble of the others. Raises ShareOffline when it is the share that cannot."""
+        if isinstance(error, ShareOffline):  # or a bad sector, a stale handle: they look the same
+            self.share.identify(self.path)
+        self._tracker.unreadable(path, str(error), self._clock())
+
+    def _enter(self, settled: list[Entry]) -> None:
+        if not settled:
+            return
+        self._journal.add(self.rules.name, settled)
+        for entry in settled:
+            self._tracker.taken(entry.path)
+        self._on_jobs()
+
+    def _rest_s(self) -> float:
+        now = self._clock()
+        if self.state is not InboxState.ONLINE:
+            return max(0.0, self._retry_s - now)
+        pending = (self._next_full_s, self._hints.due_s(now), self._tracker.next_due_s())
+        return max(0.0, min(due_s for due_s in pending if due_s is not None) - now)
