@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import logging
 import os
 import select
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,7 @@ from ocrwatch import composition
 from ocrwatch.config import Configuration, InboxSettings, load
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
-from ocrwatch.errors import OcrwatchError, StateUnwritable, UsageError
-from ocrwatch.intake import mounts
+from ocrwatch.errors import OcrwatchError
 from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
 from ocrwatch.intake.inbox import Inbox
@@ -38,6 +34,7 @@ from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.service import systemd
 from ocrwatch.service.answers import Answers
+from ocrwatch.service.claims import held_inboxes, held_state_dir
 from ocrwatch.service.control import ControlServer
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
@@ -75,10 +72,13 @@ class Daemon:
 
         Raises OcrwatchError when it cannot start.
         """
-        with self._held_state_dir(), self._held_inboxes(), contextlib.ExitStack() as parts, _signal_pipe(self._signals) as wakeup:
+        paths = [inbox.path for inbox in self._settings.inboxes]
+        with contextlib.ExitStack() as parts, _signal_pipe(self._signals) as wakeup:
+            parts.enter_context(held_state_dir(self._settings.state_dir))
+            parts.enter_context(held_inboxes(paths))
             self._build(parts)
             self._start_inboxes()
-            log.info("watching %s", ", ".join(str(inbox.path) for inbox in self._settings.inboxes))
+            log.info("watching %s", ", ".join(map(str, paths)))
             self._serve(wakeup)
             if not self.reload:  # after STOPPING=1 the service manager would not let the new configuration start
                 systemd.notify(STOPPING=1, STATUS="draining")
@@ -177,49 +177,16 @@ class Daemon:
             if job not in kept:
                 self._checkpoints.drop(job)
 
-    @contextlib.contextmanager
-    def _held_state_dir(self) -> Iterator[None]:
-        state = self._settings.state_dir
-        if mounts.may_hang(os.path.abspath(state), mounts.read_mounts()):
-            raise UsageError(
-                f"state_dir {state} lies on a network mount, where a journal is not safe",
-                "set `state_dir` to a folder on a local disk",
-            )
-        try:
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (state / "lock").open("w", encoding="ascii")
-        except OSError as error:
-            raise StateUnwritable(f"cannot write to state_dir {state}: {error.strerror}", "create it for this user") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    f"another ocrwatch runs on state_dir {state}", "stop it first, or give this one a state_dir of its own"
-                ) from error
-            yield
-
-    @contextlib.contextmanager
-    def _held_inboxes(self) -> Iterator[None]:
-        """An abstract socket a path: unlike a lock on the folder, it neither touches a mount nor keeps it mounted."""
-        with contextlib.ExitStack() as held:
-            for inbox in self._settings.inboxes:
-                claim = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-                try:
-                    claim.bind(b"\0ocrwatch-inbox-" + hashlib.sha256(os.fsencode(inbox.path)).digest())
-                except OSError as error:
-                    raise UsageError(f"another ocrwatch watches {inbox.path}", "stop it first; one inbox, one daemon") from error
-            yield
-
     # -- running -------------------------------------------------------------------------------------------------
 
     def _look_after(self, territory: Territory) -> None:
-        """Give a territory a thread of its own."""
-        name = f"inbox-{territory.rules.name}" + (f"-{territory.below}" if territory.below else "")
-        thread = threading.Thread(target=self._step_for_ever, args=(territory,), name=name, daemon=True)
-        self._threads.append(thread)
-        if self._is_serving:
-            thread.start()
+        """Give a territory threads of its own: one that looks, and one that archives, because that may wait for another mount."""
+        name = f"{territory.rules.name}-{territory.below}".rstrip("-")
+        for what, run in (("inbox", self._look_for_ever), ("archive", self._archive_for_ever)):
+            thread = threading.Thread(target=run, args=(territory,), name=f"{what}-{name}", daemon=True)
+            self._threads.append(thread)
+            if self._is_serving:
+                thread.start()
 
     def _start_inboxes(self) -> None:
         for inbox in self._inboxes.values():
@@ -228,29 +195,32 @@ class Daemon:
         for thread in list(self._threads):
             thread.start()
 
-    def _step_for_ever(self, territory: Territory) -> None:
+    def _look_for_ever(self, territory: Territory) -> None:
+        def look() -> float:
+            rest_s = territory.step()
+            self._dispatcher.feed(territory.rules.name)
+            return rest_s
+
+        while not self._stopping.is_set() and not territory.is_over:
+            territory.wake.wait(timeout=_rest_after(look, territory.rules.name))
+            territory.wake.clear()
+
+    def _archive_for_ever(self, territory: Territory) -> None:
         name = territory.rules.name
+        treatment = self._treatments[name]
+        if treatment.archive is None:
+            return
         archivist = Archivist(
             self._journal,
-            self._treatments[name],
+            treatment,
             scope=lambda: self._inboxes[name].scope_of(territory),
             clock=self._clock,
             wall_clock=time.time,  # noqa: TID251 - handed out here
         )
-        while not self._stopping.is_set() and not territory.is_over:
-            try:
-                rest_s = territory.step()
-                self._dispatcher.feed(name)
-                if territory.state is InboxState.ONLINE:
-                    rest_s = min(rest_s, archivist.step())
-            except OcrwatchError as error:
-                log.error("inbox %s: %s", name, error)
-                rest_s = _TROUBLE_S
-            except Exception:  # the loop of an inbox must outlive whatever one look brings
-                log.exception("inbox %s: unforeseen trouble, looked at again in %d s", name, _TROUBLE_S)
-                rest_s = _TROUBLE_S
-            territory.wake.wait(timeout=min(rest_s, _LONGEST_REST_S))
-            territory.wake.clear()
+        while not territory.is_over:
+            rest_s = _rest_after(archivist.step, name) if territory.state is InboxState.ONLINE else _TICK_S
+            if self._stopping.wait(timeout=rest_s):
+                return
 
     def _serve(self, wakeup: int) -> None:
         ready = False
@@ -323,6 +293,17 @@ class Daemon:
         for thread in self._threads:
             thread.join(timeout=_DRAIN_S)
         self._control.close()
+
+
+def _rest_after(step: Callable[[], float], inbox: str) -> float:
+    """Seconds to rest after a step of an inbox; its loop outlives whatever one step brings."""
+    try:
+        return min(step(), _LONGEST_REST_S)
+    except OcrwatchError as error:
+        log.error("inbox %s: %s", inbox, error)
+    except Exception:
+        log.exception("inbox %s: unforeseen trouble, looked at again in %d s", inbox, _TROUBLE_S)
+    return _TROUBLE_S
 
 
 @contextlib.contextmanager

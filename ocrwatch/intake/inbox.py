@@ -61,6 +61,7 @@ class Inbox:
         """Take up the mounts below the inbox, and those that were ever below it and may be back."""
         if not self.rules.recursive:
             return
+        self.territories()  # without those that are over: their place may be used again
         for below in self._mounted_below() | self._remembered():
             if why_directory_ignored(below, self.rules.patterns) is None:
                 self._follow(below)

@@ -177,7 +177,7 @@ class Territory:
         self.is_over = self.was_looked_at = True
 
     def _renew_events(self) -> None:
-        """Begin anew where events went wrong: perhaps because something was mounted over it, or its limit of watches was raised."""
+        """Begin anew where events went wrong: something was mounted over it, or the limit of watches was raised."""
         if self._clock() < self._next_renewal_s:
             return
         self._next_renewal_s = self._clock() + _RENEW_S

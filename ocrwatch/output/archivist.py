@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ocrwatch.errors import Infrastructure, SourceChanged, SourceVanished
+from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import JobState
@@ -46,11 +46,12 @@ class Archivist:
         self._next_s = self._clock() + min(_LOOK_S, max(1.0, plan.after_s))
         before = self._wall_clock() - plan.after_s
         for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, scope=self._scope(), limit=_BATCH):
-            if job.changed <= before:
-                self._archive(job, plan)
+            if job.changed <= before and not self._archive(job, plan):
+                break  # a mount is away: the next scan would only wait for it as well
         return self._next_s - self._clock()
 
-    def _archive(self, job: Job, plan: ArchivePlan) -> None:
+    def _archive(self, job: Job, plan: ArchivePlan) -> bool:
+        """Whether it is worth while to try the next one."""
         assert job.sha256 is not None
         try:
             scan = self._treatment.scans(job.path)
@@ -68,5 +69,7 @@ class Archivist:
             log.info("%s changed and is not archived; its newer version is taken", job.path)
         except Infrastructure as error:
             log.warning("%s cannot be archived now: %s", job.path, error)
+            return not isinstance(error, ShareOffline)
         else:
             self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=f"{plan.tree.path}/{place}")
+        return True

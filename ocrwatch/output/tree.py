@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.place import Place, Remembered
 from ocrwatch.worker.share import Reach, Share
+
+_RETRY_S = 5.0
 
 
 class OutputTree:
@@ -17,11 +20,21 @@ class OutputTree:
         self._share = share
         self._place = Place(path, inbox="", finder=share, remembered=remembered, clock=clock)
         self._lock = threading.Lock()
+        self._clock = clock
+        self._away: ShareOffline | None = None
+        self._retry_s = 0.0
 
     def reach(self) -> Reach:
         """How it is reached now. Raises ShareOffline while it is away, or another mount stands there."""
         with self._lock:
-            self._place.pin()
+            if self._away is not None and self._clock() < self._retry_s:
+                raise ShareOffline(self._away.message, self._away.remedy)  # whoever asks next need not wait a minute as well
+            try:
+                self._place.pin()
+            except ShareOffline as error:
+                self._away, self._retry_s = error, self._clock() + _RETRY_S
+                raise
+            self._away = None
             return Reach(self._share, self._place.root)
 
     def close(self) -> None:
