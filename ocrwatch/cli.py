@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,8 @@ def check_config(config_path: Path | None) -> None:
 @_json_option
 def doctor(config_path: Path | None, as_json: bool) -> int:
     """Say what this machine lacks, and the command that mends it."""
-    findings = examine(_optional(config_path))
+    today = datetime.fromtimestamp(time.time(), UTC).date()  # noqa: TID251 - the command line hands it out
+    findings = examine(_optional(config_path), today=today)
     if as_json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
     else:

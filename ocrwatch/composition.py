@@ -23,8 +23,10 @@ from ocrwatch.correction.store import HUB_VARIABLES, Download, ModelFile, ModelW
 from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
 from ocrwatch.intake.ignore import Patterns
 from ocrwatch.intake.surroundings import InboxRules
+from ocrwatch.ocr.aspose_options import AsposeOptions
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.languages import debian_package, tesseract_name
+from ocrwatch.ocr.licence import Licence, find_licence
 from ocrwatch.output.sidecar import names
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.tools.openssl11 import find_openssl
@@ -54,25 +56,49 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def engine_specs(settings: Configuration, scratch: Path) -> EngineSpecs:
-    """How to start a worker of each engine; each has a scratch folder of its own, for what its libraries drop."""
+def engine_specs(settings: Configuration, *, scratch: Path, documents: Path) -> EngineSpecs:
+    """How to start a worker of each engine; each has a scratch folder of its own, for what its libraries drop.
+
+    documents: the one folder, or file, that the workers may read scans from.
+    """
 
     def spec(engine: EngineName) -> WorkerSpec:
         folder = scratch / engine
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aspose = settings.ocr.aspose
+        if not documents.exists():  # a worker may not read what comes in the place of nothing
+            documents.mkdir(mode=0o700, parents=True)
         options = {
             "engine": engine,
             "tessdata": _text(settings.ocr.tesseract.tessdata),
-            "license_file": _text(aspose.license_file),
-            "allow_trial": aspose.allow_trial,
-            "openssl": _text(find_openssl(aspose.openssl) or aspose.openssl),  # a worker has no HOME to search
+            "psm": settings.ocr.tesseract.psm,
             "threads": 1,
             "scratch": str(folder),
+            "documents": str(documents),
+            **(_for_aspose(settings) if engine is EngineName.ASPOSE else {}),
         }
         return WorkerSpec(module="ocrwatch.ocr.worker", options=options, memory_bytes=settings.ocr.page_memory)
 
     return {engine: functools.partial(spec, engine) for engine in EngineName}
+
+
+def _for_aspose(settings: Configuration) -> dict[str, Any]:
+    aspose = settings.ocr.aspose
+    return {
+        "license_file": _text(find_licence(aspose.license_file)),
+        "allow_trial": aspose.allow_trial,
+        "openssl": _text(find_openssl(aspose.openssl) or aspose.openssl),  # a worker has no HOME to search
+        **_aspose_options(settings).to_json(),
+    }
+
+
+def _aspose_options(settings: Configuration) -> AsposeOptions:
+    aspose = settings.ocr.aspose
+    return AsposeOptions(aspose.detect_areas_mode, aspose.filters, aspose.threads)
+
+
+def licence_of(hello: Mapping[str, Any]) -> Licence | None:
+    """The licence that a worker said it has."""
+    return Licence.from_json(hello["licence"]) if hello.get("licence") else None
 
 
 def choose_engines(settings: Configuration, specs: EngineSpecs) -> Engines:
@@ -87,6 +113,8 @@ def choose_engines(settings: Configuration, specs: EngineSpecs) -> Engines:
     of_inbox = {name: automatic if choice == "auto" else EngineName(choice) for name, choice in wanted.items()}
     for engine in set(of_inbox.values()) - hellos.keys():
         hellos[engine] = _hello(specs[engine]())
+    lacking = {lack for hello in hellos.values() for lack in hello["sandbox"]["lacking"]}
+    notes += [f"workers are not wholly confined: {lack}" for lack in sorted(lacking)]
     for inbox in settings.inboxes:
         _check_languages(inbox, of_inbox[inbox.name], hellos[of_inbox[inbox.name]])
     return Engines(of_inbox, tuple(notes))
@@ -95,7 +123,7 @@ def choose_engines(settings: Configuration, specs: EngineSpecs) -> Engines:
 def _automatic_engine(
     settings: Configuration, specs: EngineSpecs, hellos: dict[EngineName, dict[str, Any]]
 ) -> tuple[EngineName, str]:
-    if settings.ocr.aspose.license_file is None:
+    if find_licence(settings.ocr.aspose.license_file) is None:
         return EngineName.TESSERACT, "engine auto: Tesseract, because `ocr.aspose.license_file` names no licence"
     try:
         hello = _hello(specs[EngineName.ASPOSE]())
@@ -104,7 +132,7 @@ def _automatic_engine(
     if not hello.get("licensed"):
         return EngineName.TESSERACT, "engine auto: Tesseract, because Aspose does not accept the licence"
     hellos[EngineName.ASPOSE] = hello
-    return EngineName.ASPOSE, "engine auto: Aspose, licensed"
+    return EngineName.ASPOSE, f"engine auto: Aspose, licensed {licence_of(hello) or ''}".rstrip()
 
 
 def _hello(spec: WorkerSpec) -> dict[str, Any]:
@@ -272,6 +300,7 @@ def treatment(
         settings=_digest(settings, inbox, engine, plan),
         correction=plan,
         archive=None if archive is None else ArchivePlan(archive, after_s=inbox.archive_after),
+        hocr=inbox.output.hocr,
     )
 
 
@@ -288,13 +317,17 @@ def sidecar_path(inbox: InboxSettings) -> Callable[[str], Path]:
 
 def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, plan: CorrectionPlan | None) -> str:
     """What shapes a result: the same content with the same digest gives the same text."""
-    shaping = {
+    shaping: dict[str, Any] = {
         "engine": engine,
         "languages": inbox.languages,
         "pdf_text": settings.ocr.pdf_text,
         "correction": asdict(plan) | {"wait_s": 0} if plan else None,
         "model": model_wish(settings).to_json() if plan else None,
     }
+    if engine is EngineName.ASPOSE:
+        shaping["aspose"] = _aspose_options(settings).shaping()
+    else:
+        shaping["tesseract"] = settings.ocr.tesseract.model_dump(mode="json")
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 
 

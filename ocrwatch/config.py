@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ocrwatch import problems, yamlmap
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
+from ocrwatch.ocr.aspose_options import REFUSED_AREAS, REFUSED_FILTERS, DetectAreas, Filter, offered, refuse_metered
 from ocrwatch.ocr.engine import EngineName, PdfText
 from ocrwatch.ocr.languages import canonical
 from ocrwatch.output.sidecar import Naming
@@ -99,10 +101,11 @@ class Settings(BaseModel):
 
 
 class OutputSettings(Settings):
-    """Where and under which name the sidecar of a scan goes."""
+    """Where and under which name the sidecar of a scan goes, and what belongs to it."""
 
     directory: AbsolutePath | None = None
     name: Naming = Naming.APPEND
+    hocr: bool = False
 
 
 class InboxCorrection(Settings):
@@ -147,14 +150,19 @@ class TesseractSettings(Settings):
     """The engine that needs no licence."""
 
     tessdata: AbsolutePath | None = None
+    psm: Literal[3, 4, 6, 11] = 3
 
 
 class AsposeSettings(Settings):
     """The engine that needs a licence, and OpenSSL 1.1 of its own."""
 
     license_file: AbsolutePath | None = None
+    metered_keys_file: Annotated[None, BeforeValidator(refuse_metered)] = None
     allow_trial: bool = False
     openssl: AbsolutePath | None = None
+    detect_areas_mode: Annotated[DetectAreas, BeforeValidator(partial(offered, refused=REFUSED_AREAS))] = DetectAreas.UNIVERSAL
+    filters: tuple[Annotated[Filter, BeforeValidator(partial(offered, refused=REFUSED_FILTERS))], ...] = ()
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class OcrSettings(Settings):

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Daemon:
         parts.callback(self._journal.close)
         self._checkpoints = Checkpoints(state / "jobs")
         self._drop_leftovers()
-        specs = composition.engine_specs(settings, state / "scratch")
+        specs = composition.engine_specs(settings, scratch=state / "scratch", documents=state / "jobs")
         engines = composition.choose_engines(settings, specs)
         for note in engines.notes:
             log.info("%s", note)
@@ -299,6 +300,8 @@ def _rest_after(step: Callable[[], float], inbox: str) -> float:
     """Seconds to rest after a step of an inbox; its loop outlives whatever one step brings."""
     try:
         return min(step(), _LONGEST_REST_S)
+    except CancelledError:
+        return 0.0  # the daemon ends
     except OcrwatchError as error:
         log.error("inbox %s: %s", inbox, error)
     except Exception:

@@ -127,10 +127,11 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _bench(settings: Configuration) -> Iterator[_Bench]:
+def _bench(settings: Configuration, *, scan: Path | None = None) -> Iterator[_Bench]:
+    """scan: the one file that is read in place; None where scans are copied first."""
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
         state = Path(folder)
-        specs = composition.engine_specs(settings, state / "scratch")
+        specs = composition.engine_specs(settings, scratch=state / "scratch", documents=scan or state / "jobs")
         engines = composition.choose_engines(settings, specs)
         journal = Journal(state / "journal.db", wall_clock=time.time)  # noqa: TID251 - the command line hands it out
         pool = RecognitionPool(specs, workers=composition.cores(), clock=time.monotonic)
@@ -186,13 +187,14 @@ def process(settings: Configuration, paths: Sequence[Path], *, progress: Callabl
         bench.dispatcher.feed_all()
         pause = threading.Event()
         while True:
-            jobs = [bench.journal.job(job.id) if isinstance(job, Job) else job for job in entered]
-            finished = sum(not isinstance(job, Job) or job.state not in _STILL_AT_WORK for job in jobs)
+            # Counted, not asked for one by one: thousands of questions ten times a second would take a core from recognition.
+            at_work = sum(count for (_, state), count in bench.journal.counts().items() if state in _STILL_AT_WORK)
             if progress is not None:
-                progress(finished, len(jobs))
-            if finished == len(jobs):
+                progress(len(entered) - at_work, len(entered))
+            if not at_work:
                 break
             pause.wait(0.1)
+        jobs = [bench.journal.job(job.id) if isinstance(job, Job) else job for job in entered]
         return [_reported(path, job, bench) for path, job in zip(paths, jobs, strict=True)]
 
 
@@ -231,7 +233,7 @@ def recognize(settings: Configuration, path: Path) -> list[PageResult]:
     whole = Path(os.path.abspath(path))
     if not whole.is_file():
         raise UsageError(f"no file at {path}", "name a scan")
-    with _bench(settings) as bench:
+    with _bench(settings, scan=whole) as bench:
         treatment = next(iter(bench.treatments.values()))
         task = PageTask(
             path=str(whole),

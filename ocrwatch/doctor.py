@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,10 +17,15 @@ from ocrwatch.direct import bare_settings
 from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.intake import mounts
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.ocr.licence import Licence, find_licence
+from ocrwatch.tools.openssl11 import find_openssl
+from ocrwatch.worker import sandbox
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 
 _FEW_WATCHES = 65536
 _LITTLE_SPACE_BYTES = 2 * 10**9
+_PROOF_S = 120.0
+_SOON = timedelta(days=30)
 
 
 class Verdict(StrEnum):
@@ -43,10 +49,13 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Configuration | None) -> list[Finding]:
-    """Everything that makes installations fail. Without a configuration, the parts alone."""
+def examine(settings: Configuration | None, *, today: date | None = None) -> list[Finding]:
+    """Everything that makes installations fail. Without a configuration, the parts alone.
+
+    today: by which licences are judged; None for not at all.
+    """
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
-        findings = [*_engines(settings, Path(folder)), *_model(settings, Path(folder)), *_systemd()]
+        findings = [*_engines(settings, Path(folder), today), *_model(settings, Path(folder)), *_sandbox(), *_systemd()]
     if settings is None:
         return [*findings, Finding(Verdict.NOTE, "no configuration", "name one with --config to have inboxes looked at")]
     table = mounts.read_mounts()
@@ -56,31 +65,68 @@ def examine(settings: Configuration | None) -> list[Finding]:
     return [*findings, *_watches()]
 
 
-def _engines(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
+def _engines(settings: Configuration | None, folder: Path, today: date | None) -> list[Finding]:
+    found: list[Finding] = []
     own = settings or bare_settings()
-    specs = composition.engine_specs(own, folder)
+    specs = composition.engine_specs(own, scratch=folder, documents=folder)
     wanted = {inbox.engine or own.ocr.engine for inbox in own.inboxes}
-    needs_aspose = EngineName.ASPOSE in wanted or ("auto" in wanted and own.ocr.aspose.license_file is not None)
+    needs_aspose = EngineName.ASPOSE in wanted or ("auto" in wanted and find_licence(own.ocr.aspose.license_file) is not None)
+    if openssl := find_openssl(own.ocr.aspose.openssl):
+        found.append(Finding(Verdict.OK, f"OpenSSL 1.1 for Aspose's worker is in {openssl}"))
     for engine in EngineName:
         needed = needs_aspose if engine is EngineName.ASPOSE else not needs_aspose or len(wanted) > 1
-        yield _engine(engine, specs[engine], needed=needed)
+        found += _engine(engine, specs[engine], needed=needed, today=today)
     if settings is not None:
         try:
             composition.choose_engines(settings, specs)
         except OcrwatchError as error:
-            yield Finding(Verdict.BAD, error.message, error.remedy)
+            if not any(finding.what.endswith(error.message) for finding in found):
+                found.append(Finding(Verdict.BAD, error.message, error.remedy))
+    return found
 
 
-def _engine(engine: EngineName, spec: Callable[[], WorkerSpec], *, needed: bool) -> Finding:
+def _engine(engine: EngineName, spec: Callable[[], WorkerSpec], *, needed: bool, today: date | None) -> Iterator[Finding]:
     try:
         worker = WorkerProcess(spec())
     except OcrwatchError as error:
-        return Finding(Verdict.BAD if needed else Verdict.NOTE, f"{engine} does not start: {error.message}", error.remedy)
-    worker.stop()
-    licence = {True: ", licensed", False: ", without a licence: it cuts the text", None: ""}[worker.hello.get("licensed")]
-    languages = ", ".join(worker.hello["languages"][:12])
-    more = ", ..." if len(worker.hello["languages"]) > 12 else ""
-    return Finding(Verdict.OK, f"{engine} {worker.hello['version']} starts{licence}; languages: {languages}{more}")
+        yield Finding(Verdict.BAD if needed else Verdict.NOTE, f"{engine} does not start: {error.message}", error.remedy)
+        return
+    hello, licence = worker.hello, composition.licence_of(worker.hello)
+    try:
+        does = _proof(worker) if needed else "starts"
+    except OcrwatchError as error:
+        yield Finding(Verdict.BAD, f"{engine} {hello['version']} starts, but reads nothing: {error.message}", error.remedy)
+        return
+    finally:
+        worker.stop()
+    licensed = {True: f", licensed {licence or ''}".rstrip(), False: ", without a licence: it cuts the text", None: ""}
+    languages = ", ".join(hello["languages"][:12]) + (", ..." if len(hello["languages"]) > 12 else "")
+    yield Finding(Verdict.OK, f"{engine} {hello['version']} {does}{licensed[hello['licensed']]}; languages: {languages}")
+    if licence is not None and today is not None:
+        yield from licence_findings(licence, today)
+
+
+def _proof(worker: WorkerProcess) -> str:
+    """That an engine reads a page which its worker makes on the spot. Raises OcrwatchError when it does not."""
+    known = worker.hello["languages"]
+    if not known:
+        raise MissingPart("it has no language", "install one, for English: apt install tesseract-ocr-eng")
+    reply = worker.call({"op": "prove", "languages": ["en" if "en" in known else known[0]]}, deadline_s=_PROOF_S)
+    if not reply["proven"]:
+        raise MissingPart(f"of a page that shows {reply['shown']!r} it read {reply['read']!r}", "install it again")
+    return f"reads a page made for it ({reply['read']!r})"
+
+
+def licence_findings(licence: Licence, today: date) -> Iterator[Finding]:
+    """What of a licence is over, or will be within a month."""
+    renew = "renew it, and put the new file in place of the old one"
+    for day, what, remedy in (
+        (licence.expires, "the licence of Aspose holds", renew),
+        (licence.updates_until, "the licence of Aspose covers what is published", f"{renew}, or stay with the installed version"),
+    ):
+        if day is not None and day - today <= _SOON:
+            left = f"over for {(today - day).days} days" if day < today else f"{(day - today).days} days from now"
+            yield Finding(Verdict.NOTE, f"{what} until {day}, {left}", remedy)
 
 
 def _model(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
@@ -100,6 +146,18 @@ def _model(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
         )
     finally:
         fetcher.stop()
+
+
+def _sandbox() -> Iterator[Finding]:
+    found = sandbox.available()
+    for lack in found.lacking:
+        yield Finding(
+            Verdict.NOTE,
+            f"workers are not wholly confined: {lack}",
+            "run Linux 5.13 or later with seccomp filters and, where the kernel's command line has `lsm=`, landlock in it",
+        )
+    if not found.lacking:
+        yield Finding(Verdict.OK, f"workers are confined by seccomp and Landlock (version {found.landlock})")
 
 
 def _systemd() -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ocrwatch.correction.owner import ModelOwner, model_of
 from ocrwatch.correction.pages import NoCorrections, PageCorrections
@@ -33,6 +34,7 @@ from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import IllegalTransition, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.ocr.reader import Reader
+from ocrwatch.output import hocr
 from ocrwatch.output.assemble import PageOutcome, assemble
 from ocrwatch.output.document import Document, Source
 from ocrwatch.output.files import Likeness
@@ -66,6 +68,8 @@ class Pipeline:
         self._pool = parts.pool
         self._model = parts.model
         self._clock = parts.clock
+        # Mirrored folders in which a crash before this start may have left temporary files are found by no listing.
+        self._tidied: set[tuple[str, str]] = set()
         self._reader = Reader(journal=parts.journal, checkpoints=parts.checkpoints, pool=parts.pool)
 
     def run(self, job: Job, treatment: Treatment) -> None:
@@ -127,6 +131,7 @@ class Pipeline:
         texts = treatment.texts(job.path)
         found = texts.share.examine(texts.root, treatment.names(job.path))
         is_whole = found.state is SidecarState.OURS and found.complete and (found.corrected or treatment.correction is None)
+        is_whole &= bool(found.hocr_sha256) or not treatment.hocr
         if not is_whole or found.source_sha256 != spooled.sha256:
             return False
         self._journal.move(
@@ -143,6 +148,8 @@ class Pipeline:
 
     def _read_before(self, job: Job, treatment: Treatment, spooled: Spooled) -> Document | None:
         """The whole result of the same content, under another name or touched, if its sidecar still is as it was published."""
+        if treatment.hocr:
+            return None  # where its words stand is in no sidecar that is read back
         for twin in self._journal.finished_like(job, sha256=spooled.sha256, settings=treatment.settings):
             try:
                 texts = treatment.texts(twin.path)
@@ -210,8 +217,10 @@ class Pipeline:
 
     def _write(self, job: Job, treatment: Treatment, spooled: Spooled, document: Document) -> Published:
         names, texts = treatment.names(job.path), treatment.texts(job.path)
-        if treatment.mirrored and job.tries:  # a crash may have left a temporary file there, where no listing finds it
-            texts.share.tidy(texts.root, directory_of(names.text), (OWN_PREFIX,))
+        folder = (treatment.text_base, directory_of(names.text))
+        if treatment.mirrored and folder not in self._tidied:
+            texts.share.tidy(texts.root, folder[1], (OWN_PREFIX,))
+            self._tidied.add(folder)
         published = texts.share.publish(
             texts.root,
             names,
@@ -219,17 +228,26 @@ class Pipeline:
             like=Likeness(mode=spooled.mode, gid=spooled.gid),
             known=self._journal.published_hashes(job.inbox, job.path),
             make_directories=treatment.mirrored,
+            hocr=self._hocr(job, treatment),
         )
         for note in published.notes:
             log.debug("%s: %s", job.path, note)
         return published
+
+    def _hocr(self, job: Job, treatment: Treatment) -> Path | None:
+        """A file with the hOCR of all pages, made of their checkpoints one at a time; None where it is not wanted."""
+        if not treatment.hocr:
+            return None
+        pages = self._journal.pages(job.id)
+        results = (self._checkpoints.page(job.id, page.number) for page in pages)
+        return self._checkpoints.save_hocr(job.id, hocr.render(results, count=len(pages), languages=treatment.languages))
 
     # -- failures ------------------------------------------------------------------------------------------------
 
     def _failed(self, job: Job, error: OcrwatchError) -> None:
         """What an error means for the file. One place for the three budgets: infrastructure, file, poison."""
         now = self._journal.job(job.id)
-        fate = _fate(error)
+        fate = _fate(error, now)
         if now.state in _OVERTAKEN:
             self._checkpoints.drop(job.id)
         elif now.state is JobState.AWAITING_CORRECTION:
@@ -276,12 +294,12 @@ class Pipeline:
         )
 
 
-def _fate(error: OcrwatchError) -> JobState:
+def _fate(error: OcrwatchError, job: Job) -> JobState:
     match error:
         case SourceChanged():
             return JobState.SUPERSEDED
-        case SourceVanished():
-            return JobState.VANISHED
+        case SourceVanished():  # a text of before, when it was tried again, stays
+            return JobState.VANISHED if job.text_name is None else JobState.ORPHANED
         case PoisonFile():
             return JobState.POISON
         case FileRejected() | ForeignFile():

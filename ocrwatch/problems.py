@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from ocrwatch import yamlmap
+
+_QUOTED = re.compile(r"'([^']*)'")
 
 Problem = tuple[int, str, str]  # line, dotted path, message
 
@@ -53,6 +56,9 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"unknown key; did you mean `{near[0]}`?" if near else "unknown key"
     if error["type"] == "missing":
         return "is missing"
+    if error["type"] in ("enum", "literal_error") and isinstance(error["input"], str):
+        near = difflib.get_close_matches(error["input"].lower(), _QUOTED.findall(error["ctx"]["expected"]), n=1, cutoff=0.6)
+        return f"{error['msg']}; did you mean `{near[0]}`?" if near else str(error["msg"])
     return str(error["msg"]).removeprefix("Value error, ")
 
 

@@ -58,6 +58,7 @@ class Treatment:
     settings: str
     correction: CorrectionPlan | None = None
     archive: ArchivePlan | None = None
+    hocr: bool = False
 
     def names(self, path: str) -> Names:
         """The names of a scan's sidecar."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ Figures = dict[str, Any]
 
 _NEVER_S = 1e9
 _PATIENCE_S = 10.0
+_SETTLED_S = 5.0  # what a start leaves to do is done by then
 
 
 class _CountingShare(Share):
@@ -117,20 +119,26 @@ def arrival(root: Path, journal: Journal, *, files: int) -> Figures:
 
 
 def reconcile(root: Path, journal: Journal) -> Figures:
-    """One full listing of files that are all known. Memory grows from before it to its peak."""
-    intake = Intake(root, journal, interval_s=_NEVER_S)
-    inbox = intake.inbox
+    """Full listings of files that are all known: the one at the start, which sets watches too, and one while running.
+
+    Memory grows from before the first to its peak.
+    """
+    intake = Intake(root, journal, interval_s=1.0)
     before_bytes = _memory("VmRSS")
+    start, rest_s = _step(intake)
+    time.sleep(rest_s)
+    running, _ = _step(intake)
+    growth_bytes = max(0, _memory("VmHWM") - before_bytes)
+    if intake.listings != 2 or intake.inbox.status().waiting:
+        raise SystemExit("the listings did not find every file known")
+    return {"start_s": start["s"], **running, "growth_bytes": growth_bytes}
+
+
+def _step(intake: Intake) -> tuple[Figures, float]:
+    """What one step of the inbox took, and how long it may rest."""
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    inbox.step()
-    figures = {
-        "s": time.perf_counter() - begin,
-        "cpu_s": time.process_time() - begin_cpu,
-        "growth_bytes": max(0, _memory("VmHWM") - before_bytes),
-    }
-    if intake.listings != 1 or inbox.status().waiting:
-        raise SystemExit("the listing did not find every file known")
-    return figures
+    rest_s = intake.inbox.step()
+    return {"s": time.perf_counter() - begin, "cpu_s": time.process_time() - begin_cpu}, rest_s
 
 
 def idle(root: Path, journal: Journal, *, seconds: float) -> Figures:
@@ -145,6 +153,29 @@ def idle(root: Path, journal: Journal, *, seconds: float) -> Figures:
             "listings": intake.listings - first,
             "rss_mb": _memory("VmRSS") / 1e6,
         }
+
+
+def daemon(root: Path, state: Path, *, seconds: float) -> Figures:
+    """The real daemon on an inbox without a file: memory and CPU of its own process once it is ready, and some time later."""
+    config = root.parent / "config.yaml"
+    settings = {"state_dir": str(state), "inboxes": [{"path": str(root)}], "correction": {"mode": "off"}}
+    config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    command = [sys.executable, "-m", "ocrwatch"]
+    with subprocess.Popen([*command, "run", "--config", str(config)], stdout=subprocess.DEVNULL) as process:
+        try:
+            asked = [*command, "status", "--config", str(config)]
+            _wait(lambda: subprocess.run(asked, capture_output=True, check=False).returncode == 0)
+            time.sleep(_SETTLED_S)
+            first_s = _cpu_s(process.pid)
+            time.sleep(seconds)
+            return {"rss_mb": _memory("VmRSS", process.pid) / 1e6, "cpu_s": _cpu_s(process.pid) - first_s}
+        finally:
+            process.terminate()
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def seeding(root: Path, journal: Journal) -> Figures:
@@ -172,8 +203,8 @@ def _wait(done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+def _memory(field: str, pid: int | str = "self") -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise LookupError(field)
@@ -205,10 +236,13 @@ PARTS: Mapping[str, Callable[..., Figures]] = {"arrival": arrival, "reconcile": 
 def main() -> None:
     """Measure what the first argument asks for."""
     options = json.loads(sys.argv[1])
-    part, root, path = PARTS[options.pop("what")], Path(options.pop("root")), Path(options.pop("journal"))
+    what, root, path = options.pop("what"), Path(options.pop("root")), Path(options.pop("journal"))
+    if what == "daemon":
+        print(json.dumps(daemon(root, path, **options)))
+        return
     journal = Journal(path, wall_clock=time.time)  # noqa: TID251 - the composition root of this process
     try:
-        print(json.dumps(part(root, journal, **options)))
+        print(json.dumps(PARTS[what](root, journal, **options)))
     finally:
         journal.close()
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,32 +24,25 @@ from bench.intake import trees
 Figures = dict[str, Any]
 Row = tuple[str, str, str, str]
 
-_ROUNDS = 3  # of find and reconcile in turns; the best of each is compared
-
 
 def main() -> int:
     """Run the benchmarks; 1 when a figure is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.intake.run", description=__doc__)
-    parser.add_argument("--files", type=int, default=1_000_000, help="known files of reconcile and idle")
+    parser.add_argument("--files", type=int, default=1_000_000, help="known files of reconcile")
+    parser.add_argument("--folder-files", type=int, default=1_000, help="how many of them in one folder")
+    parser.add_argument("--rounds", type=int, default=5, help="of find and reconcile in turns; the best of each is compared")
     parser.add_argument("--arrivals", type=int, default=5_000, help="files that arrive, one after another")
-    parser.add_argument("--idle-s", type=float, default=60.0, help="how long idle is watched; 600 for ten minutes")
+    parser.add_argument("--idle-files", type=int, default=100_000, help="known files of idle")
+    parser.add_argument("--idle-s", type=float, default=600.0, help="how long idle is watched, with two listings")
     parser.add_argument("--only", choices=("arrival", "reconcile", "idle"))
     parser.add_argument("--folder", type=Path, help="on which disk (default: that of the temporary files)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without removing what was made
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="ocrwatch-bench-", dir=options.folder) as name:
-        folder = Path(name)
-        if options.only in (None, "arrival"):
-            rows += _arrival(folder, options)
-        if options.only in (None, "reconcile", "idle"):
-            _say(f"making {options.files:,} files and their journal")
-            trees.make_tree(folder / "tree", files=options.files)
-            seeded = _measure("seed", folder / "tree", folder / "tree.db")
-            rows.append(("seed: journal entries in bulk", f"{1e6 * seeded['s'] / options.files:.0f} us a file", "-", ""))
-        if options.only in (None, "reconcile"):
-            rows += _reconcile(folder, options)
-        if options.only in (None, "idle"):
-            rows += _idle(folder, options)
+    for part in (_arrival, _reconcile, _idle):
+        if options.only in (None, part.__name__.removeprefix("_")):
+            with tempfile.TemporaryDirectory(prefix="ocrwatch-bench-", dir=options.folder) as name:
+                rows += part(Path(name), options)
     _print_table(rows)
     return int(any(row[3] == "MISSED" for row in rows))
 
@@ -68,40 +64,73 @@ def _arrival(folder: Path, options: argparse.Namespace) -> list[Row]:
 
 
 def _reconcile(folder: Path, options: argparse.Namespace) -> list[Row]:
-    _say(f"find and reconcile in turns, {_ROUNDS} times")
-    find_s, got = [], []
-    for _ in range(_ROUNDS):
-        find_s.append(_find_s(folder / "tree"))
-        got.append(_measure("reconcile", folder / "tree", folder / "tree.db"))
-    best = min(each["s"] for each in got)
-    growth = max(each["growth_bytes"] for each in got) / options.files
+    seeded_us = _make(folder, files=options.files, folder_files=options.folder_files)
+    _say(f"find and reconcile in turns, {options.rounds} times")
+    finds, listings = [], []
+    for _ in range(options.rounds):
+        finds.append(_find(folder / "tree"))
+        listings.append(_measure("reconcile", folder / "tree", folder / "tree.db"))
+    find, listing = _best(finds), _best(listings)
+    growth = max(each["growth_bytes"] for each in listings) / options.files
+    what = f"reconcile, {options.files:,} files, {options.folder_files:,} a folder"
     return [
-        ("reconcile: find -printf, best", f"{min(find_s):.2f} s", "-", ""),
-        ("reconcile: full listing, best", f"{best:.2f} s", "-", ""),
-        ("reconcile: its CPU", f"{min(each['cpu_s'] for each in got):.2f} s", "-", ""),
-        _row("reconcile: listing / find", best / min(find_s), limit=2.0, unit="x"),
-        _row("reconcile: growth of memory a file", growth, limit=300.0, unit="bytes"),
+        (f"{what}: made known", f"{seeded_us:.0f} us a file", "-", ""),
+        (f"{what}: find -printf", f"{find['s']:.2f} s, CPU {find['cpu_s']:.2f} s", "-", ""),
+        (f"{what}: full listing", f"{listing['s']:.2f} s, CPU {listing['cpu_s']:.2f} s", "-", ""),
+        (f"{what}: watches and listing at the start", f"{listing['start_s']:.2f} s", "-", ""),
+        _row(f"{what}: listing / find", listing["s"] / find["s"], limit=2.0, unit="x"),
+        (
+            f"{what}: the same in CPU time, which other work on the machine sways less",
+            f"{listing['cpu_s'] / find['cpu_s']:.2f} x",
+            "-",
+            "",
+        ),
+        _row(f"{what}: growth of memory", growth, limit=300.0, unit="bytes a file"),
     ]
 
 
 def _idle(folder: Path, options: argparse.Namespace) -> list[Row]:
-    _say(f"idle for {options.idle_s:g} s, empty and with {options.files:,} files")
-    (folder / "empty").mkdir()
-    empty = _measure("idle", folder / "empty", folder / "empty.db", seconds=options.idle_s / 4)
+    _make(folder, files=options.idle_files, folder_files=options.folder_files)
+    _say(f"idle for {options.idle_s:g} s with {options.idle_files:,} files, then the daemon without any")
     full = _measure("idle", folder / "tree", folder / "tree.db", seconds=options.idle_s)
+    (folder / "empty").mkdir()
+    empty_s = options.idle_s / 10
+    empty = _measure("daemon", folder / "empty", folder / "state", seconds=empty_s)
+    what = f"idle, {options.idle_files:,} files"
     return [
-        _row("idle: memory of the intake, empty inbox", empty["rss_mb"], limit=60.0, unit="MB"),
-        ("idle: memory with the known files", f"{full['rss_mb']:.1f} MB", "-", ""),
-        ("idle: CPU of the first listing and the watches", f"{full['first_cpu_s']:.2f} s", "-", ""),
-        (f"idle: CPU in {options.idle_s:g} s, {full['listings']} listings", f"{full['cpu_s']:.2f} s", "-", ""),
-        (f"idle: CPU in {options.idle_s / 4:g} s, empty inbox", f"{empty['cpu_s']:.3f} s", "-", ""),
+        _row(
+            f"{what}: CPU, {full['listings']} listings in {options.idle_s:g} s",
+            100 * full["cpu_s"] / options.idle_s,
+            limit=0.5,
+            unit="%",
+        ),
+        (f"{what}: CPU of watches and listing at the start", f"{full['first_cpu_s']:.2f} s", "-", ""),
+        (f"{what}: memory", f"{full['rss_mb']:.1f} MB", "-", ""),
+        _row("idle, daemon without files: memory of its parent", empty["rss_mb"], limit=60.0, unit="MB"),
+        (f"idle, daemon without files: CPU in {empty_s:g} s", f"{100 * empty['cpu_s'] / empty_s:.2f} %", "-", ""),
     ]
 
 
-def _find_s(root: Path) -> float:
-    begin = time.perf_counter()
+def _make(folder: Path, *, files: int, folder_files: int) -> float:
+    """A tree and its journal; microseconds that a file took to become known."""
+    _say(f"making {files:,} files and their journal")
+    trees.make_tree(folder / "tree", files=files, folder_files=folder_files)
+    return float(1e6 * _measure("seed", folder / "tree", folder / "tree.db")["s"] / files)
+
+
+def _best(rounds: list[Figures]) -> Figures:
+    return {name: min(each[name] for each in rounds) for name in rounds[0]}
+
+
+def _find(root: Path) -> Figures:
+    begin, begin_cpu = time.perf_counter(), _children_cpu_s()
     subprocess.run(["find", root, "-printf", "%i %s %T@\\n"], stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - begin
+    return {"s": time.perf_counter() - begin, "cpu_s": _children_cpu_s() - begin_cpu}
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _measure(what: str, root: Path, journal: Path, **options: float) -> Figures:
@@ -116,14 +145,21 @@ def _measure(what: str, root: Path, journal: Path, **options: float) -> Figures:
 
 
 def _row(name: str, value: float, *, limit: float, unit: str) -> Row:
-    return name, f"{value:.2f} {unit}", f"{limit:g} {unit}", "ok" if value <= limit else "MISSED"
+    return name, f"{value:.2f} {unit}", f"{limit:g} {unit}", "met" if value <= limit else "MISSED"
 
 
 def _print_table(rows: list[Row]) -> None:
+    print(f"\n{_machine()}\n\n| figure | measured | at most | |\n|---|---|---|---|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def _machine() -> str:
+    """On what was measured, and what else it had to do."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"\n{os.cpu_count()} processors, load {load}; Python {sys.version.split()[0]}")
-    for name, value, limit, verdict in [("", "measured", "at most", ""), *rows]:
-        print(f"{name:<52}{value:>16}{limit:>12}  {verdict}".rstrip())
+    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load {load}; Python {platform.python_version()}"
 
 
 def _say(words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -11,18 +12,18 @@ from ocrwatch.intake.ignore import NO_PATTERNS
 from ocrwatch.intake.surroundings import InboxRules
 from ocrwatch.journal.journal import Journal
 
-FOLDER_FILES = 1000
 INBOX = "bench"
+_BATCH = 20_000
 
 
-def make_tree(root: Path, *, files: int) -> None:
-    """`files` scans of one byte in folders of a thousand."""
+def make_tree(root: Path, *, files: int, folder_files: int) -> None:
+    """`files` scans of one byte, `folder_files` in each folder."""
     root.mkdir()
-    for begin in range(0, files, FOLDER_FILES):
-        folder = root / f"batch-{begin // FOLDER_FILES:05d}"
+    for begin in range(0, files, folder_files):
+        folder = root / f"batch-{begin // folder_files:05d}"
         folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        for number in range(begin, min(begin + FOLDER_FILES, files)):
+        for number in range(begin, min(begin + folder_files, files)):
             file = os.open(f"scan-{number:07d}.png", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=descriptor)
             os.write(file, b"x")
             os.close(file)
@@ -30,9 +31,10 @@ def make_tree(root: Path, *, files: int) -> None:
 
 
 def seed(journal: Journal, root: Path) -> None:
-    """Every file of the tree becomes known, in one transaction a folder."""
-    for listing in tree.scan(Root(str(root)), recursive=True):
-        journal.add(INBOX, listing.entries())
+    """Every file of the tree becomes known, many in one transaction."""
+    entries = (entry for listing in tree.scan(Root(str(root)), recursive=True) for entry in listing.entries())
+    while batch := list(itertools.islice(entries, _BATCH)):
+        journal.add(INBOX, batch)
 
 
 def rules(root: Path, *, rescan_s: float) -> InboxRules:

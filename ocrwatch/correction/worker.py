@@ -6,23 +6,28 @@ text itself does not travel back. The process ends to give the device back.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocrwatch.correction import channel
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.errors import MissingPart, OcrwatchError
-from ocrwatch.worker import child
+from ocrwatch.worker import child, sandbox
 
 if TYPE_CHECKING:
     from ocrwatch.correction.lexicon import WordList
     from ocrwatch.correction.llama import Llama, LoadOptions
 
 _WORD_LISTS_KEPT = 4
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _SMALLEST_CONTEXT_TOKENS = 2048
 """Room for the left text and the longest alternatives that a hostile page can make."""
 
@@ -30,12 +35,20 @@ _PROGRESS_EVERY_S = 2.0
 
 
 def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Handler]]:
-    """Load the model.
+    """Lock this process in, then load the model.
 
     options: `model_path`, `gpu_layers` ("auto" or a number), `context_tokens`, `threads`, `mmap`. The hello: `device` ("cpu"
     or "gpu"), `layers_on_gpu`, `layers`, `parameters`, `context_tokens`, `memory_bytes` (resident), `load_s`, `description`,
-    `branching`. Raises ModelUnavailable with llama.cpp's reason, ValueError for options that are none.
+    `branching`, `sandbox` (see `Confinement`).
+
+    Raises ModelUnavailable with llama.cpp's reason, ValueError for options that are none.
     """
+    rules = policy(options)
+    if rules.scratch is not None:
+        with contextlib.suppress(OSError):  # then nothing is kept
+            rules.scratch.mkdir(parents=True, exist_ok=True)
+    # NumPy starts threads as it is imported, and `_load_options` imports it.
+    confinement = sandbox.enter(rules)
     load = _load_options(options)
     begun = time.monotonic()
     from ocrwatch.correction.llama import Llama  # native: not before the process is set up
@@ -52,6 +65,7 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
         "load_s": round(time.monotonic() - begun, 3),
         "description": llama.description,
         "branching": corrector.branching,
+        "sandbox": confinement.to_json(),
     }
     return hello, {"correct": corrector.correct}
 
@@ -115,6 +129,16 @@ def resident_bytes() -> int:
     """The memory of this process that is resident."""
     with open("/proc/self/statm", encoding="ascii") as numbers:
         return int(numbers.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def policy(options: Mapping[str, Any]) -> sandbox.Policy:
+    """The model's file, or all of its parts, to read; to write, nothing but the folder where CUDA keeps what it compiled."""
+    model = Path(str(options["model_path"]))
+    whole = _PART.sub("", model.name)
+    parts = (model,) if whole == model.name else model.parent.glob(f"{glob.escape(whole)}-*-of-*")
+    gpu = options.get("gpu_layers", "auto") != 0
+    cache = os.environ.get("CUDA_CACHE_PATH") if gpu else None
+    return sandbox.Policy(readable=tuple(parts), scratch=Path(cache) if cache else None, gpu=gpu)
 
 
 def _load_options(options: Mapping[str, Any]) -> LoadOptions:

@@ -124,12 +124,13 @@ class Arrivals:
                 thread.join()
 
     def _running_observer(self) -> BaseObserver:
-        if self._observer is None:
-            self._descriptor = _Descriptor(self)
-            self._descriptor.start()
-            self._observer = BaseObserver(_Emitter, inotify_fd=self._descriptor, table=self._table)
-            self._observer.start()
-        return self._observer
+        with self._lock:  # every territory watches from a thread of its own
+            if self._observer is None:
+                self._descriptor = _Descriptor(self)
+                self._descriptor.start()
+                self._observer = BaseObserver(_Emitter, inotify_fd=self._descriptor, table=self._table)
+                self._observer.start()
+            return self._observer
 
     def lost_events(self) -> None:
         """The kernel's queue ran over: nobody knows what happened in any root."""

@@ -20,6 +20,7 @@ from ocrwatch.intake.entries import Kind, kind_of
 from ocrwatch.intake.mounts import Mount, contains, is_network, keeps_inodes, mount_of, read_mounts
 from ocrwatch.intake.troubles import what
 
+_REMEDY = "check that it exists, is mounted, and may be entered by the service's user"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Non-blocking, or a FIFO of that name would hold us; a terminal must not become ours.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -75,7 +76,7 @@ class Root:
 def root_identity(path: str) -> RootIdentity:
     """What stands at `path` now. Raises ShareOffline when it cannot be entered."""
     with opened(Root(path)) as descriptor:
-        return _identity_of(descriptor)
+        return _identity_of(descriptor, path)
 
 
 def is_empty(path: str) -> bool:
@@ -93,11 +94,10 @@ def opened(root: Root) -> Iterator[int]:
     try:
         descriptor = os.open(root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        remedy = "check that it exists, is mounted, and may be entered by the service's user"
-        raise ShareOffline(f"{root.path!r} cannot be entered: {what(error)}", remedy) from error
+        raise ShareOffline(f"{root.path!r} cannot be entered: {what(error)}", _REMEDY) from error
     try:
         if root.identity is not None:
-            _verify(root.path, expected=root.identity, found=_identity_of(descriptor))
+            _verify(root.path, expected=root.identity, found=_identity_of(descriptor, root.path))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -110,11 +110,12 @@ def _verify(path: str, *, expected: RootIdentity, found: RootIdentity) -> None:
         raise ShareOffline(message, "mount the share again, or restart ocrwatch if the change was meant")
 
 
-def _identity_of(descriptor: int) -> RootIdentity:
+def _identity_of(descriptor: int, path: str) -> RootIdentity:
     try:
         mount, inode = _mount_of_descriptor(descriptor), os.fstat(descriptor).st_ino
     except (OSError, LookupError) as error:
-        raise ShareOffline(f"the mount of a directory cannot be told: {error}") from error
+        reason = what(error) if isinstance(error, OSError) else str(error)
+        raise ShareOffline(f"{path!r} cannot be looked at: {reason}", _REMEDY) from error
     return RootIdentity(
         inode=inode if keeps_inodes(mount.fs_type) else 0,
         fs_type=mount.fs_type,

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-SCAN_SUFFIXES = frozenset({"pdf", "tif", "tiff", "jpg", "jpeg", "png", "webp", "bmp", "gif", "jp2", "j2k", "jpx"})
+SCAN_SUFFIXES = ("pdf", "jpg", "png", "tif", "jpeg", "tiff", "webp", "bmp", "gif", "jp2", "j2k", "jpx")  # the frequent first
 OWN_PREFIX = ".ocrwatch-"
 """Begins the name of every temporary file and private directory of ours."""
-OWN_SUFFIXES = (".txt", ".json")
+OWN_SUFFIXES = (".txt", ".json", ".hocr")
+SCAN_ENDINGS = tuple(f".{suffix}" for suffix in SCAN_SUFFIXES)
+"""How every scan's name ends, in small letters. Such a name without one of the odd beginnings is met by no rule but a pattern."""
+ODD_BEGINNINGS = (".", "~")
 
 _UPLOAD = re.compile(
     r"""( \.(part|partial|filepart|crdownload|download|opdownload|aria2|!ut|!qb)$
@@ -69,11 +72,6 @@ def why_ignored(path: str, patterns: Patterns = NO_PATTERNS) -> str | None:
     if directory and (reason := _why_above(directory, patterns)):
         return reason
     return why_name_ignored(path, name, patterns)
-
-
-def is_plain_scan(name: str) -> bool:
-    """Whether no rule of this module but a pattern can meet the name: what nearly every name of a million is."""
-    return name.rpartition(".")[2] in SCAN_SUFFIXES and name[0] not in ".~" and "." in name
 
 
 def why_name_ignored(path: str, name: str, patterns: Patterns) -> str | None:

@@ -221,7 +221,7 @@ class Territory:
     def _listed(self, listing: DirectoryListing) -> None:
         if not self._place.keeps_inodes:
             listing = replace(listing, files=tuple((name, size, mtime_ns, 0) for name, size, mtime_ns, _ in listing.files))
-        if not listing.unread and self._journal.expected_in(self.rules.name, listing.directory) == set(listing.files):
+        if not listing.unread and self._journal.is_as_known(self.rules.name, listing.directory, listing.files):
             return  # nothing happened here, as in nearly every folder of a large inbox
         entries = listing.entries()
         known = self._journal.known_in(self.rules.name, listing.directory)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from stat import S_ISREG
 from typing import Any
 
 from ocrwatch.errors import ShareOffline, SourceChanged
@@ -19,13 +19,16 @@ from ocrwatch.intake.entries import Entry, Identity, Kind, Row, kind_of
 from ocrwatch.intake.formats import Completeness
 from ocrwatch.intake.ignore import (
     NO_PATTERNS,
+    ODD_BEGINNINGS,
     OWN_PREFIX,
+    SCAN_ENDINGS,
     Patterns,
-    is_plain_scan,
     why_directory_ignored,
     why_name_ignored,
 )
 from ocrwatch.intake.troubles import is_mount_away, is_offline, is_vanished, source_error, what
+
+_PART_FILES = 20_000  # 33 MB as JSON with the longest and oddest names, and seconds of work on a slow share
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class DirectoryListing:
     """One directory: its possible scans, names that ocrwatch itself left there, and why it could not be read.
 
     unread: names that are there but whose status could not be had, with the reason; they are not gone.
-    With an error the listing says nothing about which files are gone.
+    With an error the listing says nothing about which files are gone. more: this is a part, and another of the same directory
+    follows; `joined` makes them one.
     """
 
     directory: str
@@ -41,6 +45,13 @@ class DirectoryListing:
     leftovers: tuple[str, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     error: str = ""
+    more: bool = False
+
+    @staticmethod
+    def joined(parts: Sequence[DirectoryListing]) -> DirectoryListing:
+        """The listing of one directory from its parts; what is no file stands in the last."""
+        *_, last = parts
+        return last if len(parts) == 1 else replace(last, files=tuple(file for part in parts for file in part.files))
 
     def entries(self) -> list[Entry]:
         """The possible scans by their path, in the order of their names."""
@@ -63,6 +74,7 @@ class DirectoryListing:
             leftovers=tuple(str(name) for name in data["leftovers"]),
             unread=tuple((str(name), str(reason)) for name, reason in data["unread"]),
             error=str(data["error"]),
+            more=bool(data["more"]),
         )
 
 
@@ -97,7 +109,7 @@ def scan(
     patterns: Patterns = NO_PATTERNS,
     without: Collection[str] = (),
 ) -> Iterator[DirectoryListing]:
-    """The listings of the directory `start` and, when recursive, of those below it, one at a time.
+    """The listings of the directory `start` and, when recursive, of those below it, one at a time; large ones in parts.
 
     below: where the root stands in its inbox; every path, in and out, begins at the inbox, as patterns do. without: directories
     that are not entered. Raises ShareOffline when the root or its mount does not answer. A directory that
@@ -111,7 +123,7 @@ def scan(
             directory = waiting.pop()
             place = inside(directory, below)
             try:
-                listing, folders = _list(root_fd, directory, place, patterns)
+                folders = yield from _list(root_fd, directory, place, patterns)
             except OSError as error:
                 if is_mount_away(error) or not place:
                     message = f"{os.path.join(root.path, place).rstrip('/')!r} cannot be listed: {what(error)}"
@@ -121,7 +133,6 @@ def scan(
                 elif not is_vanished(error):
                     yield DirectoryListing(directory, error=what(error))
                 continue
-            yield listing
             if recursive:
                 waiting += [path for path in reversed(folders) if path not in without]
 
@@ -135,31 +146,39 @@ def inside(path: str, below: str) -> str:
     return path.removeprefix(f"{below}/") if below else path
 
 
-def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> tuple[DirectoryListing, list[str]]:
-    """One directory (`place` from the root on), and the directories below it that are to be entered, by name."""
+def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> Generator[DirectoryListing, None, list[str]]:
+    """One directory (`place` from the root on) in parts; returns the directories below it that are to be entered, by name."""
     files: list[Row] = []
     failed: list[tuple[str, OSError]] = []
-    leftovers, folders = [], []
+    leftovers: list[str] = []
+    folders: list[str] = []
     prefix = f"{directory}/" if directory else ""
     every_name = patterns == NO_PATTERNS
     with beneath.directory(root_fd, place) as directory_fd, os.scandir(directory_fd) as found:
         for item in found:
             name = item.name
             try:
-                if name.startswith(OWN_PREFIX):
-                    leftovers.append(name)
-                elif item.is_dir(follow_symlinks=False):  # asks for the status where a listing does not tell
-                    folders.append(prefix + name)
-                elif (every_name and is_plain_scan(name)) or why_name_ignored(prefix + name, name, patterns) is None:
+                if item.is_dir(follow_symlinks=False):  # asks for the status where a listing does not tell
+                    (leftovers if name.startswith(OWN_PREFIX) else folders).append(name)
+                elif name.lower().endswith(SCAN_ENDINGS) and (
+                    (every_name and not name.startswith(ODD_BEGINNINGS))
+                    or why_name_ignored(prefix + name, name, patterns) is None
+                ):
                     status = item.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
+                    if S_ISREG(status.st_mode):
                         files.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+                        if len(files) > _PART_FILES:  # one stays, to tell that not every name is without a status
+                            yield DirectoryListing(directory, tuple(files[:-1]), more=True)
+                            del files[:-1]
+                elif name.startswith(OWN_PREFIX):
+                    leftovers.append(name)
             except OSError as error:
                 failed.append((name, error))
         if not (files or leftovers or folders):
             syscalls.prove_readable(directory_fd, directory)
-    listing = DirectoryListing(directory, tuple(files), tuple(sorted(leftovers)), _unread(failed, is_alone=not files))
-    return listing, [folder for folder in sorted(folders) if why_directory_ignored(folder, patterns) is None]
+    yield DirectoryListing(directory, tuple(files), tuple(sorted(leftovers)), _unread(failed, is_alone=not files))
+    paths = [prefix + name for name in sorted(folders)]
+    return [path for path in paths if why_directory_ignored(path, patterns) is None]
 
 
 def _unread(failed: list[tuple[str, OSError]], *, is_alone: bool) -> tuple[tuple[str, str], ...]:

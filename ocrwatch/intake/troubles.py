@@ -18,6 +18,8 @@ _MOUNT_AWAY = frozenset(
 _OFFLINE = _MOUNT_AWAY | {errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.EUCLEAN}
 # No regular file stands under that name any more, or none ever did.
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL})
+# Another program has the file open and lets nobody else have it: what a server makes of a Windows client's sharing modes.
+_HELD_OPEN = frozenset({errno.EBUSY, errno.ETXTBSY, errno.EAGAIN})
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or inodes, there",
@@ -60,13 +62,15 @@ def source_error(error: OSError, path: str) -> OcrwatchError:
         return ShareOffline(f"{path!r} cannot be read: {what(error)}", "check that the share is mounted and its server answers")
     if is_vanished(error):
         return SourceVanished(f"{path!r} is no longer there as a regular file")
-    # Locked by its writer (SMB), or not ours to read: neither is the fault of what the file holds.
-    return Infrastructure(f"{path!r} cannot be read: {what(error)}", "give the service's user the right to read it")
+    # Held open by its writer (SMB), or not ours to read: neither is the fault of what the file holds.
+    remedy = _held_open(error, right="read it", then="is taken") or "give the service's user the right to read it"
+    return Infrastructure(f"{path!r} cannot be read: {what(error)}", remedy)
 
 
 def output_error(error: OSError, path: str) -> OutputUnwritable:
     """The error of writing where others read."""
-    return OutputUnwritable(f"{path!r} cannot be written: {what(error)}", _remedy(error))
+    remedy = _held_open(error, right="write there", then="is written") or _remedy(error)
+    return OutputUnwritable(f"{path!r} cannot be written: {what(error)}", remedy)
 
 
 def state_error(error: OSError, path: str) -> StateUnwritable:
@@ -78,3 +82,12 @@ def _remedy(error: OSError) -> str:
     if is_offline(error):
         return "check that the disk is healthy, or that the share is mounted and its server answers"
     return _REMEDIES.get(error.errno or 0, "")
+
+
+def _held_open(error: OSError, *, right: str, then: str) -> str:
+    """What to do about a file that is, or may be, held open; empty when it is not."""
+    if error.errno in _HELD_OPEN:
+        return f"it is open elsewhere, and {then} when it is closed there"
+    if error.errno == errno.EACCES:  # some servers say so too
+        return f"give the service's user the right to {right}, unless it is open elsewhere: it {then} when it is closed there"
+    return ""

@@ -1,4 +1,4 @@
-"""What a job in work has on the disk of the state directory: the spooled copy, and each page's result as it comes.
+"""What a job in work has on the disk of the state directory: the spooled copy, each page's result as it comes, the hOCR of all.
 
 A folder a job, 0700. Every file is written under a temporary name, synced and renamed, so that it is whole or absent; what
 cannot be read back counts as absent. The folder goes when the job is published.
@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +66,10 @@ class Checkpoints:
         """The correction of `save_correction`."""
         return self._load(job, f"correction-{number:06}.json", Correction.from_json)
 
+    def save_hocr(self, job: int, pieces: Iterable[bytes]) -> Path:
+        """The hOCR of the document, in a file from which it is published."""
+        return self._write(job, "hocr", pieces)
+
     def drop_pages(self, job: int) -> None:
         """What was read belongs to other content or other settings."""
         for pattern in ("page-*.json", "correction-*.json"):
@@ -90,14 +94,17 @@ class Checkpoints:
         return self._directory / str(job)
 
     def _save(self, job: int, name: str, data: dict[str, Any]) -> None:
+        self._write(job, name, [json.dumps(data, separators=(",", ":")).encode("ascii")])
+
+    def _write(self, job: int, name: str, pieces: Iterable[bytes]) -> Path:
         folder = self._folder(job)
         temporary = folder / f".{name}"
         try:
             with temporary.open("wb") as file:
-                file.write(json.dumps(data, separators=(",", ":")).encode("ascii"))
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.rename(folder / name)
+            return temporary.rename(folder / name)
         except OSError as error:
             with contextlib.suppress(OSError):  # a disk that turned read-only refuses this as well
                 temporary.unlink()

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 from ocrwatch.intake.entries import Entry, Identity, Row
 from ocrwatch.journal.places import Places
 from ocrwatch.journal.records import WHOLE_INBOX, Event, Job, Page, Scope
-from ocrwatch.journal.states import JobState, PageState, check
+from ocrwatch.journal.states import ALLOWED, PUBLISHED, JobState, PageState, check
 
 _JOB_COLUMNS = (
     "id, inbox, path, size, mtime_ns, inode, state, reason, detail, sha256, settings, pages, tries, deferrals, "
     "not_before, text_name, text_sha256, json_sha256, created, changed"
 )
 _CURRENT = "state NOT IN ('superseded', 'vanished')"
+_EXPECTED = (
+    "SELECT substr(path, ?), size, mtime_ns, inode, id FROM job WHERE inbox = ? AND directory = ?"
+    f" AND {_CURRENT} AND state NOT IN ('orphaned', 'archived') AND id > ? ORDER BY id LIMIT ?"
+)
+_PAGE_ROWS = 10_000
 _FIELDS = frozenset(
     {"sha256", "settings", "pages", "tries", "deferrals", "not_before", "text_name", "text_sha256", "json_sha256"}
 )
@@ -48,19 +53,20 @@ class Journal(Places):
         )
         return (_identity(rows[0]), JobState(rows[0]["state"])) if rows else None
 
-    def expected_in(self, inbox: str, directory: str) -> set[Row]:
-        """What a listing of one folder shows if nothing happened: name and identity of every file that is to be there."""
-        folder = os.fsencode(directory)
-        rows = self._plain_rows(
-            "SELECT substr(path, ?), size, mtime_ns, inode FROM job WHERE inbox = ? AND directory = ?"
-            f" AND {_CURRENT} AND state NOT IN ('orphaned', 'archived')",
-            (len(folder) + 2 if folder else 1, inbox, folder),
-        )
-        if not rows:
-            return set()
-        names, *identities = zip(*rows, strict=True)
-        # All names in one go: a reconcile comes by here for every file of an inbox.
-        return set(zip(os.fsdecode(b"\0".join(names)).split("\0"), *identities, strict=True))
+    def is_as_known(self, inbox: str, directory: str, files: Collection[Row]) -> bool:
+        """Whether these are the files that are to be there in one folder: no more, no less, and each the version that is known.
+
+        A reconcile comes by here for every file of an inbox. Read in pages, because a folder may hold a million.
+        """
+        folder, listed, expected, last = os.fsencode(directory), frozenset(files), 0, 0
+        while rows := self._plain_rows(_EXPECTED, (len(folder) + 2 if folder else 1, inbox, folder, last, _PAGE_ROWS)):
+            # All names in one go, which is much cheaper.
+            names = os.fsdecode(b"\0".join([row[0] for row in rows])).split("\0")
+            known = [(name, size, mtime_ns, inode) for name, (_, size, mtime_ns, inode, _) in zip(names, rows, strict=True)]
+            if not listed.issuperset(known):
+                return False
+            expected, last = expected + len(rows), rows[-1][-1]
+        return expected == len(listed)
 
     def directories(self, inbox: str) -> set[str]:
         """The folders of an inbox in which a file is known."""
@@ -199,7 +205,7 @@ class Journal(Places):
             job = self.current(inbox, path)
             if job is None or job.state in (JobState.ORPHANED, JobState.ARCHIVED, JobState.VANISHED, JobState.SUPERSEDED):
                 return None
-            has_sidecar = job.state in (JobState.DONE, JobState.PARTIAL, JobState.AWAITING_CORRECTION)
+            has_sidecar = job.state in PUBLISHED or job.text_name is not None  # published before, and tried again
             return self._move(job, JobState.ORPHANED if has_sidecar else JobState.VANISHED)
 
     # -- pages ---------------------------------------------------------------------------------------------------
@@ -287,6 +293,8 @@ class Journal(Places):
     def _back(self, orphan: Job) -> Job:
         """A scan that went and is there again is what it was: a partial text is not whole for having been away."""
         was = self.events(orphan.id)[-2]
+        if was.after not in ALLOWED[JobState.ORPHANED]:  # it was in work
+            return self._move(orphan, JobState.QUEUED)
         return self._move(orphan, was.after, reason=was.reason, detail=was.detail)
 
     def _move(self, job: Job, after: JobState, *, reason: str = "", detail: str = "", **fields: Any) -> Job:

@@ -6,8 +6,8 @@
                  |--> DEFERRED -> QUEUED           the surroundings were at fault
                  `--> FAILED | POISON -> QUEUED    only by `ocrwatch retry`, or as a newer version
 
-Any of them ends as SUPERSEDED when the file changes, and as VANISHED or ORPHANED when it goes; an orphan whose scan comes back
-is what it was before.
+Any of them ends as SUPERSEDED when the file changes. When it goes, as ORPHANED if a text of it was ever published, else as
+VANISHED; an orphan whose scan comes back is what it was before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class JobState(StrEnum):
     ARCHIVED = "archived"  # done, and the scan was moved to the archive
 
 
-_GONE = {JobState.SUPERSEDED, JobState.VANISHED}
+_GONE = {JobState.SUPERSEDED, JobState.VANISHED, JobState.ORPHANED}
 _RESULT = {JobState.DONE, JobState.PARTIAL}
 _SET_ASIDE = {JobState.FAILED, JobState.POISON}
 
@@ -47,7 +47,7 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
     JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
     JobState.FAILED: frozenset({JobState.QUEUED} | _GONE),
     JobState.POISON: frozenset({JobState.QUEUED} | _GONE),
-    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.SUPERSEDED} | _RESULT),
+    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT),
     JobState.VANISHED: frozenset({JobState.QUEUED}),
     JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),

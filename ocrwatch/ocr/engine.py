@@ -1,6 +1,6 @@
 """What an OCR engine takes and gives. Owns the values and their JSON form; imports no engine.
 
-Alternatives are four values in a list in JSON: a page has thousands, and named they would be most of a checkpoint.
+Words and alternatives are lists of values in JSON: a page has thousands, and named they would be most of a checkpoint.
 
 Boxes are (left, top, right, bottom) in pixels of the upright page image as it was recognized, origin top left.
 Confidences are 0..1; None where the engine has none.
@@ -8,6 +8,7 @@ Confidences are 0..1; None where the engine has none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,14 +48,14 @@ class Alternative:
     start: int
     end: int
     text: str
-    confidence: float
+    confidence: float | None
 
 
 @dataclass(frozen=True)
 class Word:
     """One word as read. `offset` is its first code point in the page's text; `text == page.text[offset:offset+len(text)]`.
 
-    box: the word's own, or that of its line where the engine tells no better.
+    box: the word's own, or its share of its line's where the engine tells no better.
     """
 
     text: str
@@ -68,8 +69,8 @@ class Word:
 class PageResult:
     """One page: its whole text (lines end in a newline, no form feed), and what is known of each word.
 
-    rotation_deg: by how much the image was turned clockwise to stand upright (0, 90, 180, 270).
-    words: empty for a text layer, which is the text itself and no reading of it.
+    width_px, height_px: of the upright page. rotation_deg: by how much its image was turned clockwise (0, 90, 180, 270) for that.
+    words: all of the text, in its order; without a confidence in a text layer, which is the text itself and no reading of it.
     trial: the engine cut the text because it has no licence.
     """
 
@@ -95,28 +96,33 @@ class PageResult:
     @staticmethod
     def from_json(data: dict[str, Any]) -> PageResult:
         """The page of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        words = tuple(_word(w) for w in data["words"])
+        words = tuple(_word(data["text"], values) for values in data["words"])
         fixed = {"words": words, "warnings": tuple(data["warnings"]), "source": PageSource(data["source"])}
         return PageResult(**(data | fixed))
 
 
-def _shallow(value: PageResult | Word) -> dict[str, Any]:
+def _shallow(page: PageResult) -> dict[str, Any]:
     # `asdict` copies deeply, which costs more than the frame itself for a page with thousands of alternatives.
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {field.name: getattr(page, field.name) for field in fields(page)}
 
 
-def _word_to_json(word: Word) -> dict[str, Any]:
+def _word_to_json(word: Word) -> list[Any]:
     alternatives = [[a.start, a.end, a.text, a.confidence] for a in word.alternatives]
-    return _shallow(word) | {"box": list(word.box) if word.box else None, "alternatives": alternatives}
+    return [word.offset, len(word.text), word.box, word.confidence, alternatives]
 
 
-def _word(data: dict[str, Any]) -> Word:
-    left_top_right_bottom = data["box"]
-    box = tuple(int(n) for n in left_top_right_bottom) if left_top_right_bottom is not None else None
-    if box is not None and len(box) != 4:
-        raise ValueError(f"a box has four numbers, this one {len(box)}")
-    alternatives = tuple(Alternative(*a) for a in data["alternatives"])
-    return Word(**(data | {"box": box, "alternatives": alternatives}))
+def _word(text: str, values: Sequence[Any]) -> Word:
+    offset, length, box, confidence, alternatives = values
+    if not 0 <= offset <= offset + length <= len(text):
+        raise ValueError(f"a word of {length} characters at {offset} is not in a text of {len(text)}")
+    return Word(text[offset : offset + length], offset, _box(box), confidence, tuple(Alternative(*a) for a in alternatives))
+
+
+def _box(numbers: Sequence[int] | None) -> Box | None:
+    if numbers is None:
+        return None
+    left, top, right, bottom = numbers
+    return int(left), int(top), int(right), int(bottom)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The order in which a person reads a page. Pure: runs of text with their boxes in, rows of them out.
+"""The order in which a person reads a page, and what parts the words of a line. Pure: runs of text with their boxes in, rows out.
 
 A PDF draws its text in any order, and an engine reads an invoice's labels as one block and their amounts as another. So runs
 that stand on one line are joined to one row, from top to bottom and from left to right; where two columns of prose stand
@@ -8,8 +8,12 @@ beside each other, each is read to its end first. Amounts beside labels are no s
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _LONGEST_BLOCK = 400  # rows; bounds the search on a page that was made to be slow
 _COLUMN_ROWS = 8  # fewer rows beside each other are a table or an address, not columns
@@ -17,6 +21,21 @@ _COLUMN_CHARACTERS = 20  # in the middle line of a column of prose
 _COLUMN_FILL = 0.75  # of the column's width, by its middle line
 _PROSE_LINES, _PROSE_CHARACTERS = 5, 25  # of a paragraph that an engine found, from which on it is prose
 _GUTTER_EMS = 0.8  # between columns, in heights of a line
+
+# Gaps between the words of a line, in heights of its words, against what is usual there. Fitted to 22 pages of invoices, 12 of
+# prose and 160 made-up ones of five typefaces, half of them justified, columns 0.6 to 4 ems apart. On 130 others, of 1,947 pairs
+# of figures in columns at least 1 em (1.25 of a typewriter) apart none was missed; of 11,501 gaps of prose 4 were taken for a
+# column's, of 696 within a number 24, all of them in justified lines.
+_USUAL_SHARE = 5  # a fifth of the gaps are no wider than the usual one, on tables too
+_WIDEST_BLANK = 1.4  # of a typewriter; what is usual and wider parts columns, and the page tells nothing of its blanks
+_COMMON_BLANK = 0.5
+_JUSTIFIED = 2.0  # times the page's usual gap: a line that is usual there is set to the width of its column, or a row of a table
+_COLUMN_TIMES = 2.2  # words of justified prose: up to 2.1
+_SENTENCE_TIMES = 3.3  # old books set a sentence apart by up to 3.1
+_FIGURES_TIMES = 1.7  # groups of one number: up to 1.5; two numbers in one do more harm than one number in two
+_TYPED_BLANK = 0.8  # a typewriter's blank, which is wide and never stretched:
+_TYPED_FIGURES_TIMES = 1.45  # groups of one number: up to 1.15; two blanks: from 1.46
+_STOPS = tuple(".,:;!?")
 
 
 @dataclass(frozen=True, order=True)
@@ -162,3 +181,66 @@ def _is_prose(rows: Sequence[Row]) -> bool:
     fill = statistics.median((row[-1].right - row[0].left) / width for row in rows) if width > 0 else 0.0
     characters = statistics.median(sum(len(run.text) for run in row) for row in rows)
     return fill >= _COLUMN_FILL and characters >= _COLUMN_CHARACTERS
+
+
+def line_of(words: Row, number: int) -> Run:
+    """The run of a whole line."""
+    return Run(
+        left=min(word.left for word in words),
+        bottom=min(word.bottom for word in words),
+        right=max(word.right for word in words),
+        top=max(word.top for word in words),
+        text=" ".join(word.text for word in words),
+        number=number,
+    )
+
+
+def in_words(
+    rows: Sequence[Row], lines: Sequence[Sequence[T]], *, separators: Sequence[Sequence[str]], starts: Collection[int] = ()
+) -> Iterator[tuple[str, T]]:
+    """The words of rows of lines, each after what parts it from the one before.
+
+    rows: runs whose `number` is that of their line. separators: as `separators_of` has them, of each line. starts: the lines that
+    begin a paragraph.
+    """
+    for row in rows:
+        before = "\n\n" if row[0].number in starts else "\n"
+        for run in row:
+            yield from zip((before, *separators[run.number]), lines[run.number], strict=True)
+            before = COLUMN_GAP
+
+
+def separators_of(lines: Sequence[Row]) -> list[list[str]]:
+    """What parts the words of each line, given as runs: a blank, or COLUMN_GAP where they stand so far apart as columns do."""
+    gaps = [_gaps_in_heights(line) for line in lines]
+    page = _usual([gap for line in gaps for gap in line if gap > 0])
+    if page > _WIDEST_BLANK:
+        page = _COMMON_BLANK
+    return [_separators(line, widths, page) for line, widths in zip(lines, gaps, strict=True)]
+
+
+def _gaps_in_heights(line: Row) -> list[float]:
+    height = statistics.median_high(abs(word.top - word.bottom) for word in line) or 1.0
+    # Words that are read from right to left stand the other way round.
+    return [max(second.left - first.right, first.left - second.right) / height for first, second in pairwise(line)]
+
+
+def _usual(gaps: Sequence[float]) -> float:
+    return sorted(gaps)[len(gaps) // _USUAL_SHARE] if gaps else _COMMON_BLANK
+
+
+def _separators(line: Row, gaps: Sequence[float], page: float) -> list[str]:
+    usual = min(max(_usual(gaps), page), _JUSTIFIED * page)
+    pairs = zip(gaps, pairwise(line), strict=True)
+    return [COLUMN_GAP if gap >= _widest(first.text, second.text, page, usual) else " " for gap, (first, second) in pairs]
+
+
+def _widest(first: str, second: str, page: float, usual: float) -> float:
+    """How wide a gap between these two must be to part columns."""
+    if _has_digit(first) and _has_digit(second):
+        return (_TYPED_FIGURES_TIMES if page >= _TYPED_BLANK else _FIGURES_TIMES) * page
+    return (_SENTENCE_TIMES if first.endswith(_STOPS) and not _has_digit(second) else _COLUMN_TIMES) * usual
+
+
+def _has_digit(text: str) -> bool:
+    return any(char.isdigit() for char in text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, UnsupportedFile
-from ocrwatch.ocr.engine import PdfText
+from ocrwatch.ocr.engine import PdfText, Word
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,11 +60,15 @@ class Rendered:
 
 @dataclass(frozen=True)
 class TextLayer:
-    """The text that a PDF page brings along, in our form, and the size of the page in points. reader: name and version."""
+    """The text that a PDF page brings along, in our form. reader: name and version.
+
+    words: with their boxes on the page as it would be rendered, `width_px` by `height_px` pixels; none where they cannot be told.
+    """
 
     text: str
-    width_pt: float
-    height_pt: float
+    words: tuple[Word, ...]
+    width_px: int
+    height_px: int
     reader: tuple[str, str]
 
 
@@ -78,7 +82,7 @@ class Document(Protocol):
         """The image of a page. Raises CorruptFile or OversizedPage for the page's own fault."""
         ...
 
-    def text_layer(self, page: int, mode: PdfText) -> TextLayer | None:
+    def text_layer(self, page: int, mode: PdfText, *, dpi: float = DEFAULT_DPI) -> TextLayer | None:
         """The page's own text where `mode` wants it taken instead of a recognition; None otherwise."""
         ...
 

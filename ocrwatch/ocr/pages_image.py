@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, OversizedPage
 from ocrwatch.ocr.engine import PdfText
-from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
+from ocrwatch.ocr.pages import DEFAULT_DPI, Bounds, Rendered, TextLayer
 
 # A list of our own: Pillow knows formats that start other programs. It loads only the plugins of common ones by itself.
 _FORMATS = (
@@ -76,7 +76,7 @@ class ImageDocument:
         notes = () if scale == 1 else (f"scaled from {width} x {height} pixels to {target[0]} x {target[1]}",)
         return Rendered(upright, dpi * scale, notes)
 
-    def text_layer(self, page: int, mode: PdfText) -> TextLayer | None:
+    def text_layer(self, page: int, mode: PdfText, *, dpi: float = DEFAULT_DPI) -> TextLayer | None:
         """An image has none."""
         return None
 

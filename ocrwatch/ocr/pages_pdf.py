@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_int
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, OversizedPage
-from ocrwatch.ocr.engine import PdfText
-from ocrwatch.ocr.layout import COLUMN_GAP, Run, in_reading_order
-from ocrwatch.ocr.pages import Bounds, Rendered, TextLayer
-from ocrwatch.ocr.text import tidy
+from ocrwatch.ocr.engine import Box, PdfText, Word
+from ocrwatch.ocr.layout import Run, in_reading_order, in_words, separators_of
+from ocrwatch.ocr.pages import DEFAULT_DPI, Bounds, Rendered, TextLayer
+from ocrwatch.ocr.text import printable, tidy, typeset
 
 _READER = ("pdfium", str(pypdfium2.PDFIUM_INFO))
 
@@ -34,9 +38,14 @@ _MAX_IMAGE_SHARE = 0.2
 _MAX_UNREADABLE_SHARE = 0.02
 _MAX_OBJECTS = 20_000
 _MAX_CHARACTERS = 50_000  # of a page whose lines are put in order
-_HYPHEN_MARK, _HYPHEN = 0x2, 0xFFFE  # PDFium's own marks of a hyphen at the end of a line, in its two ways to give text
+_HYPHEN_MARK = 0x2  # PDFium's own mark of a hyphen at the end of a line
+_LINE_ENDS = frozenset(map(ord, "\r\n"))
 _RIGHT_TO_LEFT = {"R", "AL"}
 _WRITING_ANNOTATIONS = {pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_INK}
+
+
+Rectangle = tuple[float, float, float, float]
+"""Left, bottom, right, top in points."""
 
 
 class PdfDocument:
@@ -73,18 +82,19 @@ class PdfDocument:
         notes = (f"rendered at {dpi:.0f} dpi to stay within {bounds.max_pixels} pixels",) if dpi < _LOW_DPI < bounds.dpi else ()
         return Rendered(image, dpi, notes)
 
-    def text_layer(self, page: int, mode: PdfText) -> TextLayer | None:
+    def text_layer(self, page: int, mode: PdfText, *, dpi: float = DEFAULT_DPI) -> TextLayer | None:
         """See `Document.text_layer`."""
         if mode is PdfText.NEVER:
             return None
         with self._page(page) as loaded:
             width_pt, height_pt = self._size(loaded, page)
             text_page = loaded.get_textpage()
-            text = tidy(_text_of(text_page, loaded.get_rotation()))
+            size_px = math.ceil(width_pt * dpi / _POINTS_PER_INCH), math.ceil(height_pt * dpi / _POINTS_PER_INCH)
+            text, words = _read(text_page, loaded, size_px)
             text_page.close()
             if not text.strip() or (mode is PdfText.AUTO and not _is_born_digital(loaded, text, width_pt * height_pt)):
                 return None
-        return TextLayer(text, width_pt, height_pt, _READER)
+        return TextLayer(text, words, *size_px, _READER)
 
     def close(self) -> None:
         """See `Document.close`."""
@@ -134,31 +144,96 @@ class PdfDocument:
         return CorruptFile(f"{self._name} cannot be opened as PDF: {error}")
 
 
-def _text_of(text_page: Any, clockwise_deg: int) -> str:
-    """The text as a person reads it; as it was drawn where its lines cannot be told apart, or it runs from right to left."""
-    drawn = str(text_page.get_text_range())
-    if text_page.count_chars() > _MAX_CHARACTERS or any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in drawn):
-        return drawn
-    rows = in_reading_order([run.turned(clockwise_deg) for run in _drawn_lines(text_page)])
-    ordered = "\n".join(COLUMN_GAP.join(run.text for run in row) for row in rows)
-    return ordered if _letters(ordered) == _letters(drawn) else drawn  # an order, never a loss
+class _Glyph(NamedTuple):
+    """A character as drawn: its box as its font has it, and that of its ink alone."""
+
+    text: str
+    box: Rectangle
+    ink: Rectangle
 
 
-def _drawn_lines(text_page: Any) -> Iterator[Run]:
-    """The lines as PDFium finds them in the order of drawing, each with its box."""
-    units: list[int] = []
-    boxes: list[tuple[float, float, float, float]] = []
-    for index in range(text_page.count_chars() + 1):
-        unit = pdfium.FPDFText_GetUnicode(text_page, index) if index < text_page.count_chars() else ord("\n")
-        if unit not in (ord("\r"), ord("\n")):
-            units.append(_HYPHEN if unit == _HYPHEN_MARK else unit)
-            boxes.append(text_page.get_charbox(index, loose=True))
-            continue
-        text = b"".join(u.to_bytes(4 if u > 0xFFFF else 2, "little") for u in units).decode("utf-16-le", "ignore").strip()
-        if text:
-            left, bottom, right, top = zip(*boxes, strict=True)
-            yield Run(min(left), min(bottom), max(right), max(top), text)
-        units, boxes = [], []
+@dataclass(frozen=True)
+class _Line:
+    """A line in the order of drawing: as a whole by the boxes of its font, its words by their ink. gaps: between words."""
+
+    run: Run
+    words: list[Run]
+    gaps: list[str]
+
+
+def _read(text_page: Any, page: Any, size_px: tuple[int, int]) -> tuple[str, tuple[Word, ...]]:
+    """The text as a person reads it, and its words; as it was drawn, without words, where its lines cannot be told apart."""
+    drawn = tidy(str(text_page.get_text_range()))
+    if text_page.count_chars() > _MAX_CHARACTERS:
+        return drawn, ()
+    lines = [line for glyphs in _drawn_lines(text_page) if (line := _line(glyphs)) is not None]
+    runs = [replace(line.run.turned(page.get_rotation()), number=number) for number, line in enumerate(lines)]
+    is_right_to_left = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in drawn)
+    rows = [[run] for run in runs] if is_right_to_left else in_reading_order(runs)
+    words = [[Word(word.text, 0, _in_pixels(word, page, size_px)) for word in line.words] for line in lines]
+    text, placed = typeset(in_words(rows, words, separators=_separators(lines)))
+    return (text, placed) if _letters(text) == _letters(drawn) else (drawn, ())  # an order, never a loss
+
+
+def _drawn_lines(text_page: Any) -> Iterator[list[_Glyph]]:
+    """The lines as PDFium finds them."""
+    glyphs: list[_Glyph] = []
+    for index in range(text_page.count_chars()):
+        unit = pdfium.FPDFText_GetUnicode(text_page, index)
+        if unit in _LINE_ENDS:
+            yield glyphs
+            glyphs = []
+        else:
+            text = "-" if unit == _HYPHEN_MARK else chr(unit)
+            glyphs.append(_Glyph(text, text_page.get_charbox(index, loose=True), text_page.get_charbox(index)))
+    yield glyphs
+
+
+def _line(glyphs: Sequence[_Glyph]) -> _Line | None:
+    words: list[Run] = []
+    gaps: list[str] = []
+    gap = ""
+    for is_blank, group in groupby(glyphs, key=lambda glyph: glyph.text.isspace()):
+        part = list(group)
+        text = _decoded(part)
+        if is_blank:
+            gap += text
+        elif text:
+            gaps.append(gap or " ")
+            words.append(_run(text, [glyph.ink for glyph in part]))
+            gap = ""
+    if not words:
+        return None
+    return _Line(_run(_decoded(glyphs).strip(), [glyph.box for glyph in glyphs]), words, gaps[1:])
+
+
+def _decoded(glyphs: Sequence[_Glyph]) -> str:
+    # What is beyond the first 65,536 characters comes as one unit or as two.
+    units = "".join(glyph.text for glyph in glyphs).replace("\t", " ").encode("utf-16-le", "surrogatepass")
+    return printable(units.decode("utf-16-le", "ignore"))
+
+
+def _run(text: str, boxes: Sequence[Rectangle]) -> Run:
+    left, bottom, right, top = zip(*boxes, strict=True)
+    return Run(min(left), min(bottom), max(right), max(top), text)
+
+
+def _separators(lines: Sequence[_Line]) -> list[list[str]]:
+    """What parts the words of each line: what was drawn, but for a single blank that stands in a gap as wide as a column's."""
+    measured = separators_of([line.words for line in lines])
+    pairs = (zip(line.gaps, gaps, strict=True) for line, gaps in zip(lines, measured, strict=True))
+    return [[gap if drawn == " " else drawn for drawn, gap in line] for line in pairs]
+
+
+def _in_pixels(word: Run, page: Any, size_px: tuple[int, int]) -> Box:
+    """The box on the page as it is rendered at this size, its own turn and crop applied."""
+    corners = []
+    for x, y in ((word.left, word.top), (word.right, word.bottom)):
+        x_px, y_px = c_int(), c_int()
+        pdfium.FPDF_PageToDevice(page, 0, 0, *size_px, 0, x, y, x_px, y_px)
+        corners.append((min(max(x_px.value, 0), size_px[0]), min(max(y_px.value, 0), size_px[1])))
+    (x0, y0), (x1, y1) = corners
+    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
 
 def _letters(text: str) -> Counter[str]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ocrwatch.ocr.engine import Word
 
 # How PDFium marks a hyphen at the end of a line.
 _HYPHEN_MARKS = {0x02: "-", 0xFFFE: "-"}
@@ -18,3 +22,18 @@ def tidy(text: str) -> str:
     lines = text.translate(_HYPHEN_MARKS).replace("\t", " ").splitlines()
     body = "\n".join(printable(line).rstrip() for line in lines).rstrip("\n")
     return f"{body}\n" if body else ""
+
+
+def typeset(words: Iterable[tuple[str, Word]]) -> tuple[str, tuple[Word, ...]]:
+    """The text of a page from its words, each after what parts it from the one before; and the words with their offsets in it."""
+    parts: list[str] = []
+    placed: list[Word] = []
+    length = 0
+    for separator, word in words:
+        if placed:
+            parts.append(separator)
+            length += len(separator)
+        placed.append(replace(word, offset=length))
+        parts.append(word.text)
+        length += len(word.text)
+    return "".join(parts) + ("\n" if placed else ""), tuple(placed)

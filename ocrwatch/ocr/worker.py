@@ -1,9 +1,12 @@
 """The recognition worker: one engine, one page of a spooled file at a time. Run as `python -m ocrwatch.ocr.worker FD PPID`.
 
-Options (the first frame): engine; tessdata, license_file, openssl (paths or null); allow_trial; alternatives; threads; scratch
-(the working directory: Aspose writes there). Hello: engine, version, languages (canonical codes), licensed.
+Options (the first frame): engine; tessdata, license_file, openssl (paths or null); allow_trial; detect_areas, filters (see
+`AsposeOptions`); psm; alternatives; threads; scratch (the working directory: Aspose writes there); documents (the one folder, or
+file, from which files are read; without it, any).
+Hello: engine, version, languages (canonical codes), licensed, licence (see `Licence`, or null), sandbox (see `Confinement`).
 
-Operations: `inspect {path}` -> {format, pages}; `recognize {path, page, languages, pdf_text, dpi, max_pixels}` -> a PageResult.
+Operations: `inspect {path}` -> {format, pages}; `recognize {path, page, languages, pdf_text, dpi, max_pixels}` -> a PageResult;
+`prove {languages}` -> {shown, read, proven}: what a page made on the spot shows, what was read there, whether that will do.
 """
 
 from __future__ import annotations
@@ -14,9 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocrwatch.errors import MissingPart, OversizedPage, UsageError
+from ocrwatch.ocr import proof
+from ocrwatch.ocr.aspose_options import AsposeOptions
 from ocrwatch.ocr.engine import Engine, EngineName, PageResult, PageSource, PdfText
+from ocrwatch.ocr.licence import read_licence
 from ocrwatch.ocr.pages import DEFAULT_DPI, DEFAULT_MAX_PIXELS, Bounds, Document, TextLayer, open_document
 from ocrwatch.ocr.tessdata import find_tessdata
+from ocrwatch.tools.openssl11 import find_openssl
+from ocrwatch.worker import sandbox
 from ocrwatch.worker.child import Handler, Message, progress, serve
 
 # PDFium keeps what it parsed: walking 50 pages of one document grew to 142 MB.
@@ -24,28 +32,44 @@ _REOPEN_AFTER_PAGES = 25
 
 
 def start(options: Message) -> tuple[Message, Mapping[str, Handler]]:
-    """Prepare the environment, then load the engine that the options name."""
+    """Prepare the environment, lock this process in, then load the engine that the options name."""
     if scratch := options.get("scratch"):
         os.chdir(scratch)
+        os.environ["TMPDIR"] = str(scratch)
     os.environ["OMP_THREAD_LIMIT"] = str(int(options.get("threads") or 1))
-    engine = _engine(options)
+    confinement = sandbox.enter(policy(options))
+    engine, license_file = _engine(options), _path(options.get("license_file"))
     hello = {
         "engine": engine.name.value,
         "version": engine.version,
         "languages": list(engine.languages()),
         "licensed": engine.licensed,
+        "licence": read_licence(license_file).to_json() if license_file and engine.licensed else None,
+        "sandbox": confinement.to_json(),
     }
     worker = _Worker(engine)
-    return hello, {"inspect": worker.inspect, "recognize": worker.recognize}
+    return hello, {"inspect": worker.inspect, "recognize": worker.recognize, "prove": worker.prove}
+
+
+def policy(options: Message) -> sandbox.Policy:
+    """The documents, and what the engine reads of its own; to write, the scratch folder."""
+    readable = (
+        _path(options.get("documents")) or Path("/"),
+        _path(options.get("license_file")),
+        _tessdata_or_none(_path(options.get("tessdata"))),
+        find_openssl(_path(options.get("openssl"))) if options["engine"] == EngineName.ASPOSE else None,
+    )
+    return sandbox.Policy(readable=tuple(filter(None, readable)), scratch=_path(options.get("scratch")))
 
 
 def _engine(options: Message) -> Engine:
     # The imports wait for the environment, which the native libraries read as they load.
     tessdata = _path(options.get("tessdata"))
     if EngineName(options["engine"]) is EngineName.TESSERACT:
-        from ocrwatch.ocr.tesseract import TesseractEngine
+        from ocrwatch.ocr.tesseract import AUTOMATIC, TesseractEngine
 
-        return TesseractEngine(find_tessdata(tessdata), alternatives=bool(options.get("alternatives", True)))
+        psm, alternatives = int(options.get("psm") or AUTOMATIC), bool(options.get("alternatives", True))
+        return TesseractEngine(find_tessdata(tessdata), psm=psm, alternatives=alternatives)
 
     from ocrwatch.ocr import aspose
 
@@ -54,6 +78,7 @@ def _engine(options: Message) -> Engine:
         license_file=_path(options.get("license_file")),
         allow_trial=bool(options.get("allow_trial", False)),
         tessdata=_tessdata_or_none(tessdata),
+        options=AsposeOptions.from_json(options),
     )
 
 
@@ -80,6 +105,11 @@ class _Worker:
         document = self._opened.document(Path(request["path"]))
         return {"format": document.format, "pages": document.pages}
 
+    def prove(self, request: Message) -> Message:
+        """Read a page that is made here and now."""
+        found = self._engine.recognize(proof.page(), languages=tuple(request["languages"]), dpi=DEFAULT_DPI)
+        return {"shown": proof.SHOWN, "read": " ".join(found.text.split()), "proven": proof.is_read(found.text)}
+
     def recognize(self, request: Message) -> Message:
         """One page."""
         try:
@@ -95,7 +125,7 @@ class _Worker:
         bounds = Bounds(dpi=float(request.get("dpi") or DEFAULT_DPI), max_pixels=max_pixels)
         progress(stage="render", page=page)
         begun = time.monotonic()
-        layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)))
+        layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)), dpi=bounds.dpi)
         if layer is not None:
             return _from_layer(layer, bounds, render_s=time.monotonic() - begun)
         rendered = document.render(page, bounds)
@@ -131,9 +161,10 @@ def _from_layer(layer: TextLayer, bounds: Bounds, *, render_s: float) -> PageRes
         engine=name,
         engine_version=version,
         source=PageSource.TEXT_LAYER,
-        width_px=round(layer.width_pt * bounds.dpi / 72),
-        height_px=round(layer.height_pt * bounds.dpi / 72),
+        width_px=layer.width_px,
+        height_px=layer.height_px,
         dpi=bounds.dpi,
+        words=layer.words,
         render_s=round(render_s, 4),
     )
 

@@ -147,6 +147,8 @@ class Claims:
     source_sha256: str
     text_sha256: str
     supersedes_text_sha256: str
+    hocr_sha256: str
+    supersedes_hocr_sha256: str
     complete: bool
     corrected: bool
 
@@ -156,13 +158,20 @@ def clean(text: str) -> str:
     return text.translate(_UNCLEAN)
 
 
-def render(document: Document, *, supersedes_text_sha256: str = "") -> Rendered:
-    """The text and the JSON. Raises ValueError when an edit does not fit its page or a number is none."""
+def render(
+    document: Document, *, supersedes_text_sha256: str = "", hocr_sha256: str = "", supersedes_hocr_sha256: str = ""
+) -> Rendered:
+    """The text and the JSON, which names the hOCR too. Raises ValueError when an edit does not fit or a number is none."""
     pages = [_cleaned(page) for page in document.pages]
     text = PAGE_SEPARATOR.join(edits_.apply(page.raw, page.edits) for page in pages).encode()
     text_sha256 = hashlib.sha256(text).hexdigest()
-    body = _body(document, pages) | {"text_sha256": text_sha256, "supersedes_text_sha256": supersedes_text_sha256}
-    return Rendered(text=text, metadata=_seal(body), text_sha256=text_sha256)
+    hashes = {
+        "text_sha256": text_sha256,
+        "supersedes_text_sha256": supersedes_text_sha256,
+        "hocr_sha256": hocr_sha256,
+        "supersedes_hocr_sha256": supersedes_hocr_sha256,
+    }
+    return Rendered(text=text, metadata=_seal(_body(document, pages) | hashes), text_sha256=text_sha256)
 
 
 def raw_pages(text: bytes, metadata: bytes) -> tuple[str, ...]:
@@ -216,6 +225,8 @@ def claims(metadata: bytes) -> Claims | None:
         source_sha256=str(data["source"].get("sha256", "")),
         text_sha256=str(data.get("text_sha256", "")),
         supersedes_text_sha256=str(data.get("supersedes_text_sha256", "")),
+        hocr_sha256=str(data.get("hocr_sha256", "")),
+        supersedes_hocr_sha256=str(data.get("supersedes_hocr_sha256", "")),
         complete=data.get("complete") is True,
         corrected=data.get("corrected") is True,
     )

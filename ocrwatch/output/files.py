@@ -51,7 +51,7 @@ class Written:
 def write_durably(
     root: Root,
     path: str,
-    data: bytes,
+    data: bytes | Path,
     *,
     like: Likeness | None = None,
     replaces: Collection[str] = (),
@@ -59,10 +59,11 @@ def write_durably(
 ) -> Written:
     """Write `data` to `path` beneath the root: a temporary file, fsync, rename without clobbering, fsync of the directory.
 
-    replaces: sha256 of our own earlier versions that may be replaced; a target that already holds `data` is left as it is.
+    data: the bytes, or a file of ours that holds them. replaces: sha256 of our own earlier versions that may be replaced; what
+    already holds the data is left as it is.
     Raises ForeignFile (and leaves it untouched), OutputUnwritable, ShareOffline. Nothing of ours remains after a failure.
     """
-    wanted = hashlib.sha256(data).hexdigest()
+    wanted = hash_of(data)
     with beneath.opened(root) as root_fd, translated(path):
         if make_directories:
             make_directories_like(root_fd, path.rpartition("/")[0], like)
@@ -74,6 +75,14 @@ def write_durably(
                     _place(temporary, name, directory_fd=directory_fd, wanted=wanted, replacing=standing is not None)
             sync_directory(directory_fd, notes)
     return Written(sha256=wanted, notes=tuple(notes))
+
+
+def hash_of(data: bytes | Path) -> str:
+    """The sha256 of what is to be written."""
+    digest = hashlib.sha256()
+    for block in _blocks(data):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def sha256_of(root: Root, path: str) -> str | None:
@@ -181,7 +190,7 @@ def hash_of_descriptor(descriptor: int) -> str:
 
 
 @contextlib.contextmanager
-def _temporary(directory_fd: int, data: bytes, like: Likeness | None, notes: list[str]) -> Iterator[str]:
+def _temporary(directory_fd: int, data: bytes | Path, like: Likeness | None, notes: list[str]) -> Iterator[str]:
     """The name of a durable temporary file with this content; it is gone afterwards unless it was renamed."""
     for attempt in range(1, _FSYNC_TRIES + 1):
         name = temporary_name()
@@ -197,12 +206,13 @@ def _temporary(directory_fd: int, data: bytes, like: Likeness | None, notes: lis
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def _write_new(directory_fd: int, name: str, data: bytes, like: Likeness | None, notes: list[str]) -> bool:
+def _write_new(directory_fd: int, name: str, data: bytes | Path, like: Likeness | None, notes: list[str]) -> bool:
     """Whether the file is durable; False when its fsync failed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=directory_fd)
     try:
-        write_all(descriptor, data)
+        for block in _blocks(data):
+            write_all(descriptor, block)
         if like is not None:
             make_like(descriptor, like, notes)
         os.fsync(descriptor)
@@ -215,6 +225,15 @@ def _write_new(directory_fd: int, name: str, data: bytes, like: Likeness | None,
     finally:
         os.close(descriptor)
     return True
+
+
+def _blocks(data: bytes | Path) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+        return
+    with data.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""The text file and the JSON beside a scan: how they are named, put on disk, and known again.
+"""The text file and the JSON beside a scan, and the hOCR where it is wanted: how they are named, put on disk, and known again.
 
-The JSON goes first, the text is the commit. The JSON carries its own checksum, the text's, and that of the text which it
-supersedes, so that a pair can be judged by itself, without a journal. What the JSON says is `ocrwatch.output.document`.
+The JSON goes first, the text is the commit. The JSON carries its own checksum, the others', and those of what they supersede, so
+that a sidecar can be judged by itself, without a journal. What the JSON says is `ocrwatch.output.document`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
 
 from ocrwatch.errors import ForeignFile, OcrwatchError
 from ocrwatch.intake import beneath
@@ -21,7 +23,7 @@ from ocrwatch.output.document import Claims, Document, claims, render
 from ocrwatch.output.document import read_back as document_of
 from ocrwatch.output.files import Likeness
 
-TEXT_SUFFIX, METADATA_SUFFIX = ".txt", ".json"
+TEXT_SUFFIX, METADATA_SUFFIX, HOCR_SUFFIX = ".txt", ".json", ".hocr"
 _NAME_MAX_BYTES = 255
 _HASH_DIGITS = 16
 _METADATA_MAX_BYTES = 64 * 1024 * 1024
@@ -36,10 +38,15 @@ class Naming(StrEnum):
 
 @dataclass(frozen=True)
 class Names:
-    """Paths of both files, relative to the output root."""
+    """Paths of the files, relative to the output root."""
 
     text: str
     metadata: str
+
+    @property
+    def hocr(self) -> str:
+        """The path of the hOCR."""
+        return self.text.removesuffix(TEXT_SUFFIX) + HOCR_SUFFIX
 
 
 def names(path: str, *, naming: Naming) -> Names:
@@ -57,7 +64,7 @@ def _replaced(name: str) -> str:
 
 
 def _shortened(stem: str, *, scan: str) -> str:
-    """A stem that leaves room for both suffixes; the hash keeps what was cut off apart."""
+    """A stem that leaves room for each suffix; the hash keeps what was cut off apart."""
     room_bytes = _NAME_MAX_BYTES - len(METADATA_SUFFIX)
     raw = os.fsencode(stem)
     if len(raw) <= room_bytes:
@@ -84,12 +91,17 @@ _REPLACEABLE = frozenset({SidecarState.ABSENT, SidecarState.OURS, SidecarState.B
 
 @dataclass(frozen=True)
 class Examined:
-    """A sidecar as it stands: the hashes of both files (empty: no such file), and what its JSON says, if it is one of ours."""
+    """A sidecar as it stands: the hashes of both files (empty: no such file), and what its JSON says, if it is one of ours.
+
+    hocr_sha256: of the hOCR that was published with it; supersedes_hocr_sha256: of the one that was there before.
+    """
 
     state: SidecarState
     source_sha256: str = ""
     text_sha256: str = ""
     metadata_sha256: str = ""
+    hocr_sha256: str = ""
+    supersedes_hocr_sha256: str = ""
     complete: bool = False
     corrected: bool = False
 
@@ -116,7 +128,14 @@ def examine(root: Root, names: Names, *, known: Collection[str] = ()) -> Examine
     found = Examined(state, text_sha256=text_sha256 or "", metadata_sha256=metadata_sha256)
     if said is None:
         return found
-    return replace(found, source_sha256=said.source_sha256, complete=said.complete, corrected=said.corrected)
+    return replace(
+        found,
+        source_sha256=said.source_sha256,
+        hocr_sha256=said.hocr_sha256,
+        supersedes_hocr_sha256=said.supersedes_hocr_sha256,
+        complete=said.complete,
+        corrected=said.corrected,
+    )
 
 
 def read_back(root: Root, names: Names) -> Document | None:
@@ -159,17 +178,22 @@ def publish(
     like: Likeness | None = None,
     known: Collection[str] = (),
     make_directories: bool = False,
+    hocr: Path | None = None,
 ) -> Published:
-    """Write both files, or raise ForeignFile, OutputUnwritable or ShareOffline and leave nothing new that counts."""
-    before = examine(root, names, known=known)
-    if before.state not in _REPLACEABLE:
-        whose = (
-            "has been changed since ocrwatch wrote it" if before.state is SidecarState.EDITED else "was not written by ocrwatch"
-        )
-        raise ForeignFile(
-            f"{names.text!r} or {names.metadata!r} {whose}", "move both away and run `ocrwatch retry` to have them written anew"
-        )
-    rendered = render(document, supersedes_text_sha256=before.text_sha256)
+    """Write the files, or raise ForeignFile, OutputUnwritable or ShareOffline and leave nothing new that counts.
+
+    hocr: a file of ours that holds the hOCR; None for none, and one that stands there is left alone.
+    """
+    before = _replaceable(root, names, known)
+    change = _HocrChange(before.hocr_sha256 or before.supersedes_hocr_sha256, "")
+    if hocr is not None:
+        change = _hocr_change(root, names, before, hocr)
+    rendered = render(
+        document,
+        supersedes_text_sha256=before.text_sha256,
+        hocr_sha256=change.after,
+        supersedes_hocr_sha256=change.before,
+    )
     metadata = files.write_durably(
         root,
         names.metadata,
@@ -179,9 +203,11 @@ def publish(
         make_directories=make_directories,
     )
     try:
+        if hocr is not None:
+            files.write_durably(root, names.hocr, hocr, like=like, replaces={change.before})
         text = files.write_durably(root, names.text, rendered.text, like=like, replaces={before.text_sha256})
     except OcrwatchError:
-        _withdraw(root, names, before=before, metadata_sha256=metadata.sha256)
+        _withdraw(root, names, before=before, metadata_sha256=metadata.sha256, hocr=change)
         raise
     return Published(
         names=names,
@@ -191,11 +217,43 @@ def publish(
     )
 
 
-def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: str) -> None:
+def _replaceable(root: Root, names: Names, known: Collection[str]) -> Examined:
+    before = examine(root, names, known=known)
+    if before.state not in _REPLACEABLE:
+        whose = (
+            "has been changed since ocrwatch wrote it" if before.state is SidecarState.EDITED else "was not written by ocrwatch"
+        )
+        raise ForeignFile(
+            f"{names.text!r} or {names.metadata!r} {whose}", "move both away and run `ocrwatch retry` to have them written anew"
+        )
+    return before
+
+
+class _HocrChange(NamedTuple):
+    """The hashes of the hOCR that is there, and of the one that is to be; empty for none."""
+
+    before: str
+    after: str
+
+
+def _hocr_change(root: Root, names: Names, before: Examined, hocr: Path) -> _HocrChange:
+    """Raises ForeignFile when what stands there is not the one that the JSON has, or had when a crash came."""
+    standing, wanted = files.sha256_of(root, names.hocr) or "", files.hash_of(hocr)
+    if standing not in ("", wanted, before.hocr_sha256, before.supersedes_hocr_sha256):
+        raise ForeignFile(
+            f"{names.hocr!r} was not written by ocrwatch, or was changed since",
+            "move it away and run `ocrwatch retry` to have it written anew",
+        )
+    return _HocrChange(standing, wanted)
+
+
+def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: str, hocr: _HocrChange) -> None:
     """Take back a JSON whose text could not be written. One that replaced another stays: it names the text that it found."""
     if before.metadata_sha256:
         return
     try:
+        if hocr.after and not hocr.before:
+            files.remove(root, names.hocr, sha256=hocr.after)
         files.remove(root, names.metadata, sha256=metadata_sha256)
     except OcrwatchError:
         return  # the pair is broken, which counts as absent; the error that led here is the one to tell

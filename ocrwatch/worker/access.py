@@ -7,7 +7,7 @@ are touched by a process of their own; local ones directly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Protocol
 
 from ocrwatch.errors import ShareOffline, WorkerDied, WorkerTimedOut
@@ -48,23 +48,28 @@ class RemoteAccess:
         self._answer_s = answer_s
         self._worker = Supervised(lambda: WorkerSpec(module=operations.__name__), idle_s=_IDLE_S, clock=clock)
         self._hangs = 0
+        self._is_closed = False
         # The kernel's death signal follows the thread that starts a child, so one thread that stays starts them all.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"share-{name}")
 
     def run(self, operation: str, arguments: Values, *, tell: Tell | None = None) -> Values:
-        """The operation's result. Raises its errors, and ShareOffline when the mount gave no answer."""
+        """The operation's result. Raises its errors, ShareOffline when the mount gave no answer, CancelledError after `close`."""
         request = {"op": operation, "arguments": arguments}
         try:
             future = self._thread.submit(self._ask, request, tell, self._hangs)
         except RuntimeError as error:
-            raise ShareOffline(f"the share of inbox {self._name} was let go", "") from error
+            raise CancelledError(f"the share of inbox {self._name} was let go") from error
         try:
             return future.result()
         except (WorkerDied, WorkerTimedOut) as error:
-            raise ShareOffline(f"the share of inbox {self._name} gives no answer", "check the mount and its server") from error
+            if self._is_closed:
+                raise CancelledError(f"the share of inbox {self._name} was let go") from error
+            message = f"the share of inbox {self._name} gives no answer: {error.message}"
+            raise ShareOffline(message, "check the mount and its server") from error
 
     def close(self) -> None:
         """End the child; what it is doing is lost."""
+        self._is_closed = True
         self._worker.interrupt()
         self._thread.submit(self._worker.stop)
         self._thread.shutdown(wait=True, cancel_futures=False)

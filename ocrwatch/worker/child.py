@@ -10,6 +10,7 @@ A worker module's main is
 
 `start` gets the options of the first frame, *before* any native library is imported, and returns the hello (a JSON object
 for the parent) and the handlers by operation name. A handler takes the request and returns the reply, both JSON objects.
+A worker that meets what others wrote enters `ocrwatch.worker.sandbox` first of all in its `start`.
 """
 
 from __future__ import annotations

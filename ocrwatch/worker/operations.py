@@ -91,6 +91,7 @@ def _publish(arguments: Values, _: Tell) -> Values:
         like=None if like is None else Likeness(**like),
         known=arguments["known"],
         make_directories=arguments["make_directories"],
+        hocr=None if arguments["hocr"] is None else Path(arguments["hocr"]),
     )
     return asdict(published)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -28,6 +29,9 @@ _POLL_MS = 50
 _STDERR_TAIL_LINES = 40
 _GRACE_S = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# What a worker may reserve, as a multiple of what it may hold. Far above: engines that get no memory return an empty page in
+# place of an error. Address space itself is not bounded, .NET and CUDA reserve it by the gigabyte.
+_RESERVED_PER_HELD = 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class WorkerProcess:
             ours.close()
             raise
         self.pid = self._process.pid
+        if spec.memory_bytes is not None:
+            _bound_reserved(self.pid, spec.memory_bytes * _RESERVED_PER_HELD)
         self._drain = threading.Thread(target=self._read_stderr, name=f"stderr-{self.pid}", daemon=True)
         self._drain.start()
         try:
@@ -215,6 +221,14 @@ def _spawn(spec: WorkerSpec, channel: int) -> subprocess.Popen[bytes]:
     )
 
 
+def _bound_reserved(pid: int, value: int) -> None:
+    """The backstop of the look at the resident memory, which comes every 50 ms: one huge reservation is refused at once."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        hard = resource.prlimit(pid, resource.RLIMIT_DATA)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
+
+
 def _environment(spec: WorkerSpec) -> dict[str, str]:
     kept = (
         "PATH",
@@ -224,6 +238,7 @@ def _environment(spec: WorkerSpec) -> dict[str, str]:
         "TMPDIR",
         "VIRTUAL_ENV",
         "CUDA_VISIBLE_DEVICES",
+        "CUDA_CACHE_PATH",
         "LD_LIBRARY_PATH",
         "OCRWATCH_OPENSSL11",
     )

@@ -53,7 +53,15 @@ class Share:
         without: Collection[str] = (),
         each: Callable[[DirectoryListing], None],
     ) -> None:
-        """`tree.scan`; each listing is handed to `each` as it comes."""
+        """`tree.scan`; each listing is handed to `each` as it comes, whole."""
+        parts: list[DirectoryListing] = []
+
+        def take(told: Values) -> None:
+            parts.append(DirectoryListing.from_json(told["listing"]))
+            if not parts[-1].more:
+                each(DirectoryListing.joined(parts))
+                parts.clear()
+
         arguments = {
             "root": root.to_json(),
             "below": self._below,
@@ -62,7 +70,7 @@ class Share:
             "patterns": patterns.to_json(),
             "without": sorted(without),
         }
-        self._access.run("scan", arguments, tell=lambda told: each(DirectoryListing.from_json(told["listing"])))
+        self._access.run("scan", arguments, tell=take)
 
     def look(self, root: Root, path: str, *, closely: bool) -> Seen | None:
         """`tree.look` or `tree.look_closely`."""
@@ -107,6 +115,7 @@ class Share:
         like: Likeness | None,
         known: Collection[str],
         make_directories: bool,
+        hocr: Path | None = None,
     ) -> Published:
         """`sidecar.publish`."""
         arguments = {
@@ -116,6 +125,7 @@ class Share:
             "like": None if like is None else asdict(like),
             "known": sorted(known),
             "make_directories": make_directories,
+            "hocr": None if hocr is None else str(hocr),
         }
         told = self._access.run("publish", arguments)
         return Published(**(told | {"names": names, "notes": tuple(told["notes"])}))

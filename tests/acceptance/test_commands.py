@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -143,13 +144,24 @@ def test_process_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
     master, terminal = os.openpty()
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "TERM": "xterm", "COLUMNS": "100"}
     command = [sys.executable, "-m", "ocrwatch", "process", str(scan), "--mode", "off"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, timeout=120, check=False, env=environment)
-    os.close(terminal)
-    shown = os.read(master, 1 << 16).decode()
-    os.close(master)
-    assert done.returncode == 0
-    assert done.stdout.decode().startswith(f"{scan}: done")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        shown = _everything_shown(master)  # a terminal holds a few kB: whoever writes more waits for a reader
+        assert process.stdout is not None
+        told = process.stdout.read().decode()
+    assert process.returncode == 0
+    assert told.startswith(f"{scan}: done")
     assert "1/1" in shown
+
+
+def _everything_shown(master: int) -> str:
+    """What was written to a terminal until its last writer went."""
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end open any more
+        while block := os.read(master, 1 << 16):
+            shown += block
+    os.close(master)
+    return shown.decode()
 
 
 def test_process_refuses_texts_that_would_collide(tmp_path: Path) -> None:

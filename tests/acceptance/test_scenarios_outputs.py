@@ -7,6 +7,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -284,3 +285,24 @@ def test_odd_names_are_done_and_told_safely(service: AskedService, tmp_path: Pat
     log = service.log.read_text(encoding="utf-8")
     assert "\x1b" not in log
     assert not [line for line in log.splitlines() if line.startswith("lines.png")]
+
+
+# -- hOCR --------------------------------------------------------------------------------------------------------------
+
+
+def test_hocr_tells_where_the_words_stand(service: AskedService) -> None:
+    """Read as any reader of hOCR reads it, beside the text, with the page's size and each word in its place."""
+    service.settings["inboxes"][0]["output"] = {"hocr": True}
+    service.write_config()
+    service.start()
+    scan = scans.write(service.inbox / "scan.tif", "the first page", "and the second")
+    service.wait_for("scan.tif", "done")
+    assert beside(scan) == {"scan.tif.txt", "scan.tif.json", "scan.tif.hocr"}
+    document = ElementTree.fromstring(scan.with_name("scan.tif.hocr").read_bytes())
+    pages = [element for element in document.iter() if element.get("class") == "ocr_page"]
+    assert [page.get("title", "").split("; ")[1] for page in pages] == ["ppageno 0", "ppageno 1"]
+    for page, text in zip(pages, service.text("scan.tif").split("\f"), strict=True):
+        words = [element for element in page.iter() if element.get("class") == "ocrx_word"]
+        assert [word.text for word in words] == text.split()
+        lefts = [int(word.get("title", "").split()[1]) for word in words]
+        assert lefts == sorted(set(lefts))

@@ -105,7 +105,7 @@ def engine_of(worker: Worker) -> str:
 def test_hello_tells_what_the_worker_can(worker: Worker) -> None:
     """Engine, version, canonical languages and licence are known before the first page."""
     hello = worker.process.hello
-    assert set(hello) == {"engine", "version", "languages", "licensed"}
+    assert set(hello) == {"engine", "version", "languages", "licensed", "licence", "sandbox"}
     assert hello["version"][0].isdigit()
     assert "en" in hello["languages"]
     assert hello["licensed"] is (None if engine_of(worker) == "tesseract" else False)
@@ -146,6 +146,19 @@ def test_words_stand_where_they_say(worker: Worker, tmp_path: Path) -> None:
     left, top, right, bottom = result.words[0].box or (0, 0, 0, 0)
     assert 70 < left < 100 < right
     assert 70 < top < bottom < 140
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_boxes_are_those_of_the_upright_page(worker: Worker, tmp_path: Path, degrees: int) -> None:
+    """What was turned back stands where its boxes say, on a page of the size that the result has."""
+    upright = page_image()
+    upright.rotate(-degrees, expand=True).save(tmp_path / "a.png", dpi=(150, 150))
+    result = worker.recognize(tmp_path / "a.png")
+    assert (result.width_px, result.height_px) == upright.size
+    boxes = [word.box for word in result.words if word.box]
+    assert len(boxes) > len(LINES)
+    assert all(0 <= left < right <= upright.width and 0 <= top < bottom <= upright.height for left, top, right, bottom in boxes)
+    assert all(int(upright.crop(box).getextrema()[0]) < 128 for box in boxes)  # type: ignore[arg-type]
 
 
 def test_blank_page_has_no_text(worker: Worker, tmp_path: Path) -> None:
@@ -231,11 +244,18 @@ def test_trial_text_says_so_and_holds_no_notice(worker: Worker, tmp_path: Path) 
     assert "*" not in result.text
 
 
-def test_alternatives_come_from_tesseract(tesseract: Worker, tmp_path: Path) -> None:
-    """Tesseract tells what else it might have read, and how sure it is of each word and of the page."""
+def test_engine_tells_what_else_it_might_have_read(worker: Worker, tmp_path: Path) -> None:
+    """Alternatives are each for a part of its word, and say something else."""
+    page_image().save(tmp_path / "a.png")
+    words = worker.recognize(tmp_path / "a.png").words
+    assert any(word.alternatives for word in words)
+    assert all(choice.text not in ("", word.text[choice.start : choice.end]) for word in words for choice in word.alternatives)
+
+
+def test_tesseract_tells_how_sure_it_is(tesseract: Worker, tmp_path: Path) -> None:
+    """Of each word and of the page."""
     page_image().save(tmp_path / "a.png")
     result = tesseract.recognize(tmp_path / "a.png")
-    assert any(word.alternatives for word in result.words)
     assert all(word.confidence is not None for word in result.words)
     assert result.confidence is not None
     assert result.confidence > 0.8
@@ -245,6 +265,32 @@ def test_paragraphs_are_kept(tesseract: Worker, tmp_path: Path) -> None:
     """A blank line stands between paragraphs, as Tesseract found them."""
     page_image((*LINES[:2], "", "", *LINES[2:])).save(tmp_path / "a.png")
     assert "bank\n\nInvoice" in tesseract.recognize(tmp_path / "a.png").text
+
+
+def test_columns_of_a_line_stand_apart(tesseract: Worker, tmp_path: Path) -> None:
+    """Two numbers of a table never read as one, and the blanks of its words stay blanks."""
+    image = page_image((*LINES, "", "", ""))
+    draw, font = ImageDraw.Draw(image), ImageFont.truetype(str(FONT), 34)
+    rows = (("Goods of copper", "12", "345,00"), ("Goods of leather", "32", "120,50"), ("Goods of silver", "8", "75,20"))
+    for number, row in enumerate(rows, start=len(LINES)):
+        for left, text in zip((80, 460, 560), row, strict=True):
+            draw.text((left, 80 + 60 * number), text, font=font, fill=0)
+    image.save(tmp_path / "a.png", dpi=(150, 150))
+    lines = tesseract.recognize(tmp_path / "a.png").text.splitlines()
+    assert [line for line in lines if "Goods" in line] == ["  ".join(row) for row in rows]
+    assert LINES[0] in lines
+
+
+def test_words_anywhere_are_found_when_the_page_is_said_to_be_such(tmp_path: Path) -> None:
+    """The page segmentation mode reaches the engine: with 11 no line is a paragraph of others."""
+    page_image().save(tmp_path / "a.png")
+    worker = Worker(options_of("tesseract", tmp_path) | {"psm": 11})
+    try:
+        result = worker.recognize(tmp_path / "a.png")
+    finally:
+        worker.process.stop()
+    assert likeness(result.text) > 95
+    assert result.text.count("\n\n") == len(LINES) - 1
 
 
 def start_fails(options: Mapping[str, Any]) -> MissingPart:

@@ -27,6 +27,26 @@ def mounted(point: Path, *, options: str = "size=1m") -> Iterator[Path]:
         unmount(point)
 
 
+@contextlib.contextmanager
+def formatted(point: Path, kind: str, *, megabytes: int) -> Iterator[Path]:
+    """A file system of that kind in a file of its own; the test is skipped where it cannot be made or mounted."""
+    image = point.with_name(f"{point.name}.image")
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    point.mkdir()
+    for command in ([f"mkfs.{kind}", "-q", str(image)], ["mount", "-o", "loop", "-t", kind, str(image), str(point)]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip(f"no {command[0]} here")
+        if done.returncode != 0:
+            pytest.skip(f"{command[0]} is not possible here: {done.stderr.partition(chr(10))[0]}")
+    try:
+        yield point
+    finally:
+        unmount(point)
+
+
 def unmount(point: Path) -> None:
     """Take the file system away, whoever uses it."""
     subprocess.run(["umount", "-l", str(point)], capture_output=True, check=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,28 @@ def test_scan_lists_one_directory_at_a_time(tmp_path: Path, monkeypatch: pytest.
     first, second = scan(Root(str(tmp_path)), recursive=True)
     assert len(first.files) == 2_000
     assert [entry.path for entry in second.entries()] == ["z/late.pdf"]
+
+
+def test_large_folder_that_breaks_off_is_no_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that came before say nothing: what follows them would read as gone."""
+    for name in "abcde":
+        write(tmp_path / "sub" / f"{name}.pdf")
+    real, inode = os.scandir, (tmp_path / "sub").stat().st_ino
+
+    def unfinished(items: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        yield from items
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    @contextlib.contextmanager
+    def scandir(descriptor: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with real(descriptor) as items:
+            yield unfinished(items) if os.fstat(descriptor).st_ino == inode else items
+
+    monkeypatch.setattr("ocrwatch.intake.tree._PART_FILES", 2)
+    monkeypatch.setattr(os, "scandir", scandir)
+    _, *parts = scan(Root(str(tmp_path)), recursive=True)
+    assert [(part.directory, part.more, bool(part.error)) for part in parts] == [
+        *[("sub", True, False)] * 2,
+        ("sub", False, True),
+    ]
+    assert DirectoryListing.joined(parts).error

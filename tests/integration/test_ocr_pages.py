@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, FileRejected, OversizedPage, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText
-from ocrwatch.ocr.pages import Bounds, Document, open_document
+from ocrwatch.ocr.pages import Bounds, Document, TextLayer, open_document
 
 INK, PAPER = 0, 255
 Opener = Callable[[Path], Document]
@@ -302,25 +302,76 @@ def test_huge_page_stays_within_the_bound(opened: Opener, shared_data: Path) -> 
     assert image.width * image.height <= 16_100_000
 
 
-def test_parts_of_a_line_that_were_drawn_apart_stand_two_blanks_apart(opened: Opener, tmp_path: Path) -> None:
-    """A quantity of 12 beside a price of 345,00 must not read as 12 345,00."""
-    rows = [b"1 0 0 1 60 %d Tm (Goods of kind %d for the house 12) Tj" % (700 - 20 * n, n) for n in range(4)]
-    prices = [b"1 0 0 1 460 %d Tm (345,0%d) Tj" % (700 - 20 * n, n) for n in range(4)]
-    content = b"BT /F1 12 Tf " + b" ".join([*prices, *rows]) + b" ET"
+def drawn(path: Path, content: str) -> Path:
+    """A PDF of one page with this content, in Helvetica (F1) and Courier (F2)."""
+    stream = content.encode("latin-1")
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources "
+        b"<< /Font << /F1 5 0 R /F2 6 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Courier /Encoding /WinAnsiEncoding >>",
     ]
     body, offsets = b"%PDF-1.4\n", []
     for number, item in enumerate(objects, start=1):
         offsets.append(len(body))
         body += b"%d 0 obj\n%s\nendobj\n" % (number, item)
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    trailer = b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(body)
-    (tmp_path / "a.pdf").write_bytes(body + b"xref\n0 6\n0000000000 65535 f \n" + table + trailer)
-    layer = opened(tmp_path / "a.pdf").text_layer(1, PdfText.AUTO)
+    trailer = b"trailer << /Size 7 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    path.write_bytes(body + b"xref\n0 7\n0000000000 65535 f \n" + table + trailer)
+    return path
+
+
+def lines_of(layer: TextLayer | None) -> list[str]:
+    """The lines of a text layer."""
     assert layer is not None
-    assert layer.text.splitlines() == [f"Goods of kind {n} for the house 12  345,0{n}" for n in range(4)]
+    return layer.text.splitlines()
+
+
+def test_parts_of_a_line_that_were_drawn_apart_stand_two_blanks_apart(opened: Opener, tmp_path: Path) -> None:
+    """A quantity of 12 beside a price of 345,00 must not read as 12 345,00, in whatever order they were drawn."""
+    rows = [f"1 0 0 1 60 {700 - 20 * n} Tm (Goods of kind {n} for the house 12) Tj" for n in range(4)]
+    prices = [f"1 0 0 1 460 {700 - 20 * n} Tm (345,0{n}) Tj" for n in range(4)]
+    by_columns = drawn(tmp_path / "a.pdf", f"BT /F1 12 Tf {' '.join([*prices, *rows])} ET")
+    by_rows = drawn(tmp_path / "b.pdf", f"BT /F1 12 Tf {' '.join(p for pair in zip(rows, prices, strict=True) for p in pair)} ET")
+    for path in (by_columns, by_rows):
+        layer = opened(path).text_layer(1, PdfText.AUTO)
+        assert lines_of(layer) == [f"Goods of kind {n} for the house 12  345,0{n}" for n in range(4)]
+
+
+def test_blanks_that_were_drawn_are_kept(opened: Opener, tmp_path: Path) -> None:
+    """Two blanks of a typewriter part two numbers, though they are no wider than a gap may be."""
+    content = "BT /F2 12 Tf 60 700 Td (To the house of Smith and Sons we send) Tj 0 -20 Td (12  345,00) Tj ET"
+    layer = opened(drawn(tmp_path / "a.pdf", content)).text_layer(1, PdfText.ALWAYS)
+    assert lines_of(layer) == ["To the house of Smith and Sons we send", "12  345,00"]
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_words_of_a_text_layer_stand_where_they_are_drawn(opened: Opener, tmp_path: Path, turn: int) -> None:
+    """Offsets are those in the text, boxes hold the ink of the page as it is rendered, turned and cropped as it may be."""
+    document = pypdfium2.PdfDocument(pdf(tmp_path / "a.pdf", LETTER))
+    document[0].set_rotation(turn)
+    document[0].set_cropbox(30, 300, 595, 820)
+    document.save(tmp_path / "b.pdf")
+    document.close()
+    turned = opened(tmp_path / "b.pdf")
+    layer, image = turned.text_layer(1, PdfText.AUTO, dpi=150), turned.render(1, Bounds(dpi=150)).image
+    assert layer is not None
+    assert [word.text for word in layer.words] == layer.text.split()
+    assert sorted(layer.text.split()) == sorted(" ".join(LETTER).split())
+    assert (layer.width_px, layer.height_px) == pytest.approx(image.size, abs=1)
+    for word in layer.words:
+        assert layer.text[word.offset : word.offset + len(word.text)] == word.text
+        assert word.confidence is None
+        assert word.box is not None
+        left, top, right, bottom = word.box
+        assert dark(image.crop(word.box))
+        ImageDraw.Draw(image).rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=PAPER)
+    assert not dark(image)
+
+
+def dark(image: Image.Image) -> bool:
+    """Whether there is ink on it."""
+    return int(image.getextrema()[0]) < 128  # type: ignore[arg-type]

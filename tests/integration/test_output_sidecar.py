@@ -145,6 +145,88 @@ def test_failed_supersession_keeps_the_old_text_and_can_be_retried(tmp_path: Pat
     assert (tmp_path / "scan.pdf.txt").read_text() == "The quick fox\n"
 
 
+@pytest.fixture
+def hocr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hOCR as the pipeline has it, in a file of its own."""
+    path = tmp_path_factory.mktemp("state") / "hocr"
+    path.write_bytes(b"<html/>")
+    return path
+
+
+def test_hocr_stands_beside_the_text_and_is_known(tmp_path: Path, hocr: Path) -> None:
+    """Like the other files in mode and group; the JSON has its hash."""
+    put(tmp_path, like=Likeness(0o640, os.getgid()), hocr=hocr)
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html/>"
+    assert (tmp_path / "scan.pdf.hocr").stat().st_mode & 0o777 == 0o640
+    said = json.loads((tmp_path / "scan.pdf.json").read_bytes())
+    assert said["hocr_sha256"] == hashlib.sha256(b"<html/>").hexdigest() == examine(Root(str(tmp_path)), NAMES).hocr_sha256
+    assert state(tmp_path) is SidecarState.OURS
+
+
+def test_hocr_is_superseded_with_its_text(tmp_path: Path, hocr: Path) -> None:
+    """The correction leaves it as it is, another scan under the name replaces it."""
+    put(tmp_path, hocr=hocr)
+    put(tmp_path, CORRECTED, hocr=hocr)
+    hocr.write_bytes(b"<html>2</html>")
+    put(tmp_path, CORRECTED, hocr=hocr)
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html>2</html>"
+
+
+def test_hocr_is_ours_after_it_was_switched_off_and_on(tmp_path: Path, hocr: Path) -> None:
+    """Without it the text is published, and what stands there is left alone; with it again it is replaced."""
+    put(tmp_path, hocr=hocr)
+    put(tmp_path, CORRECTED)
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html/>"
+    hocr.write_bytes(b"<html>2</html>")
+    put(tmp_path, CORRECTED, hocr=hocr)
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html>2</html>"
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_hocr_of_somebody_else_is_never_replaced(tmp_path: Path, hocr: Path, is_edited: bool) -> None:
+    """Another program's or an edited one: nothing is written, unless no hOCR is wanted."""
+    if is_edited:
+        put(tmp_path, hocr=hocr)
+    (tmp_path / "scan.pdf.hocr").write_bytes(b"precious")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ForeignFile, match=r"scan\.pdf\.hocr"):
+        put(tmp_path, CORRECTED, hocr=hocr)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    put(tmp_path, CORRECTED)
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_failed_publication_with_hocr_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hocr: Path, nth: int
+) -> None:
+    """Whichever of the three cannot be written, none is there afterwards, and a retry works."""
+    failing(monkeypatch, "write", errno.ENOSPC, first=nth, times=1)
+    with pytest.raises(OutputUnwritable):
+        put(tmp_path, hocr=hocr)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+    put(tmp_path, hocr=hocr)
+    assert state(tmp_path) is SidecarState.OURS
+
+
+@pytest.mark.parametrize("nth", [2, 3])
+def test_crash_amid_a_supersession_with_hocr_can_be_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hocr: Path, nth: int
+) -> None:
+    """Before or after the hOCR: the JSON names the one that it replaces too, so that a third version may replace either."""
+    put(tmp_path, hocr=hocr)
+    hocr.write_bytes(b"<html>2</html>")
+    failing(monkeypatch, "write", errno.ENOSPC, first=nth)
+    with pytest.raises(OutputUnwritable):
+        put(tmp_path, CORRECTED, hocr=hocr)
+    monkeypatch.undo()
+    hocr.write_bytes(b"<html>3</html>")
+    put(tmp_path, CORRECTED, hocr=hocr)
+    assert state(tmp_path) is SidecarState.OURS
+    assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html>3</html>"
+
+
 def test_pair_of_a_replaced_scan_is_superseded(tmp_path: Path) -> None:
     """The name is used again a day later: the sidecar is then that of the new bytes."""
     put(tmp_path, CORRECTED)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -24,6 +27,7 @@ from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState, PageState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
+from ocrwatch.output import files
 from ocrwatch.output.document import raw_pages
 from ocrwatch.output.sidecar import Naming
 from ocrwatch.pipeline import Parts, Pipeline
@@ -366,6 +370,24 @@ def test_scan_that_goes_in_work_is_not_published(bench: Bench, noticed: bool) ->
     assert bench.checkpoints.jobs() == []
 
 
+def test_partial_scan_that_goes_while_it_is_tried_again_keeps_its_text_and_says_so(bench: Bench) -> None:
+    """`orphaned`, not `vanished`; when the scan is back, the retry goes on."""
+    job = bench.run_new("a.pdf", {"text": "one"}, {"corrupt": True})
+    assert job.state is JobState.PARTIAL
+    bench.journal.retry(job.id)
+    path = bench.inbox / "a.pdf"
+    away = path.rename(bench.folder / "away")
+    gone = bench.run(job)
+    assert (gone.state, gone.reason) == (JobState.ORPHANED, "source_vanished")
+    assert bench.text("a.pdf") == "one\f"
+    assert bench.checkpoints.jobs() == []
+    away.rename(path)
+    (back,) = bench.journal.add("in", [Entry("a.pdf", job.identity)])
+    assert (back.id, back.state) == (job.id, JobState.QUEUED)
+    assert bench.run(job).state is JobState.PARTIAL
+    assert bench.text("a.pdf") == "one\f"
+
+
 @pytest.mark.parametrize("name", ["a.pdf.txt", "a.pdf.json"])
 def test_file_of_somebody_else_in_the_sidecars_place_is_left_alone(bench: Bench, name: str) -> None:
     """The job says why it failed; `retry` publishes once the file is gone."""
@@ -397,6 +419,19 @@ def test_output_that_cannot_be_written_defers_and_keeps_the_pages(bench: Bench) 
         assert bench.run(woken).state is JobState.DONE
         assert (bench.folder / "elsewhere" / "sub" / "a.pdf.txt").read_text(encoding="utf-8") == "one"
         assert bench.read_pages() == [1]
+
+
+def test_temporary_file_of_a_crash_is_removed_from_the_mirrored_folder(bench: Bench) -> None:
+    """By the first text that goes there after a start, whatever the journal knows: no listing comes by there."""
+    out = bench.folder / "out"
+    (out / "sub").mkdir(parents=True)
+    bench.treatment = replace(bench.treatment, texts=lambda _: Reach(Share(LocalAccess()), Root(str(out))), mirrored=True)
+    mark, other = f"{files._machine()}-{files._boot()}-{os.getpid()}-1-abcd", "0123-4567-1-1-abcd"
+    for litter in (mark, other):
+        (out / "sub" / f".ocrwatch-{litter}.tmp").touch()
+    assert bench.run_new("sub/a.pdf", {"text": "one"}).state is JobState.DONE
+    kept = f".ocrwatch-{other}.tmp"  # a neighbour's, who may be at work
+    assert {path.name for path in (out / "sub").iterdir()} == {"a.pdf.txt", "a.pdf.json", kept}
 
 
 def test_whole_sidecar_is_adopted_when_the_journal_was_lost(bench: Bench) -> None:
@@ -460,6 +495,65 @@ def test_sidecar_that_is_not_whole_is_not_adopted(bench: Bench, damage: str) -> 
     expected = {"edited": JobState.FAILED, "no text": JobState.DONE, "partial": JobState.PARTIAL}
     assert job.state is expected[damage]
     assert bench.text("a.pdf") == ("by hand" if damage == "edited" else "one" if damage == "no text" else "one\f")
+
+
+# -- hOCR ------------------------------------------------------------------------------------------------------------
+
+
+def _hocr(bench: Bench, name: str) -> list[list[str]]:
+    """The words of each page."""
+    document = ElementTree.fromstring((bench.inbox / f"{name}.hocr").read_bytes())
+    pages = [element for element in document.iter() if element.get("class") == "ocr_page"]
+    return [[word.text or "" for word in page.iter() if word.get("class") == "ocrx_word"] for page in pages]
+
+
+def test_hocr_is_there_where_it_is_wanted(bench: Bench) -> None:
+    """With as many pages as the scan, the damaged ones among them, and named by the JSON."""
+    bench.run_new("a.pdf", {"text": "plain"})
+    assert not (bench.inbox / "a.pdf.hocr").exists()
+    bench.treatment = replace(bench.treatment, hocr=True)
+    assert bench.run_new("b.pdf", {"text": "one\n"}, {"corrupt": True}, {"text": "three pages\n"}).state is JobState.PARTIAL
+    assert _hocr(bench, "b.pdf") == [["one"], [], ["three", "pages"]]
+    hashed = hashlib.sha256((bench.inbox / "b.pdf.hocr").read_bytes()).hexdigest()
+    assert bench.metadata("b.pdf")["hocr_sha256"] == hashed
+
+
+def test_hocr_holds_what_was_read_whatever_was_corrected(bench: Bench) -> None:
+    """Published with the raw text, and again with the corrected one."""
+    (bench.folder / "no-memory").touch()
+    model = bench.with_model(wait_s=0.2)
+    bench.treatment = replace(bench.treatment, hocr=True)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    assert _hocr(bench, "a.pdf") == [["tbe", "one"]]
+    (bench.folder / "no-memory").unlink()
+    wait_until(lambda: model.status().unavailable_since is None)
+    bench.treatment = replace(bench.treatment, correction=_PLAN)
+    assert bench.run(job).state is JobState.DONE
+    assert bench.text("a.pdf") == "the one"
+    assert _hocr(bench, "a.pdf") == [["tbe", "one"]]
+
+
+def test_same_content_has_an_hocr_of_its_own(bench: Bench) -> None:
+    """Where the words stand is in no text: the twin is read again for it."""
+    bench.treatment = replace(bench.treatment, hocr=True)
+    for name in ("a.pdf", "b.pdf"):
+        assert bench.run_new(name, {"text": "one"}).state is JobState.DONE
+        assert _hocr(bench, name) == [["one"]]
+
+
+@pytest.mark.parametrize("wanted_before", [False, True])
+def test_sidecar_without_a_wanted_hocr_is_not_whole(bench: Bench, wanted_before: bool) -> None:
+    """When the journal was lost, it is adopted only with it."""
+    bench.treatment = replace(bench.treatment, hocr=wanted_before)
+    bench.run_new("a.pdf", {"text": "one"})
+    bench.stop()
+    for file in bench.folder.glob("journal.db*"):
+        file.unlink()
+    bench.start()
+    bench.treatment = replace(bench.treatment, hocr=True)
+    job = bench.run(bench.enter(bench.inbox / "a.pdf"))
+    assert (job.state, job.reason) == (JobState.DONE, "adopted" if wanted_before else "")
+    assert _hocr(bench, "a.pdf") == [["one"]]
 
 
 # -- correction --------------------------------------------------------------------------------------------------------

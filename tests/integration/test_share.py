@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ocrwatch.intake.entries import Identity, Kind
 from ocrwatch.intake.ignore import NO_PATTERNS
 from ocrwatch.intake.surroundings import InboxRules, Surroundings
 from ocrwatch.intake.territory import Territory
-from ocrwatch.intake.tree import DirectoryListing
+from ocrwatch.intake.tree import _PART_FILES, DirectoryListing
 from ocrwatch.journal.journal import Journal
 from ocrwatch.output.document import Document, Page, PageStatus, Source
 from ocrwatch.output.files import Likeness
@@ -69,6 +70,22 @@ def test_scan_tells_of_every_folder(share: Share, root: Root) -> None:
         ("sub", [f"sub/{_ODD}"], ()),
     ]
     assert found[1].entries()[0].identity == _identity(root, f"sub/{_ODD}")
+
+
+def test_folder_that_is_too_large_for_one_message_is_listed_as_a_whole(share: Share, root: Root) -> None:
+    """In parts on the way, each a sign of life; but what is gone can only be told from all of it."""
+    folder = Path(root.path) / "sub"
+    (folder / "bad.pdf").mkdir()
+    for number in range(2 * _PART_FILES):
+        (folder / f"{number}.pdf").hardlink_to(Path(root.path) / "a.pdf")
+    found: list[DirectoryListing] = []
+    share.scan(root, "", recursive=True, patterns=NO_PATTERNS, each=found.append)
+    assert [(listing.directory, len(listing.files), listing.more) for listing in found] == [
+        ("", 1, False),
+        ("sub", 2 * _PART_FILES + 1, False),
+        ("sub/bad.pdf", 0, False),
+    ]
+    assert {name for name, *_ in found[1].files} == {*(f"{number}.pdf" for number in range(2 * _PART_FILES)), _ODD}
 
 
 def test_trouble_of_whoever_is_told_comes_through_and_harms_no_later_request(share: Share, root: Root) -> None:
@@ -178,10 +195,10 @@ def test_mount_that_gives_no_answer_is_offline() -> None:
 
 def test_close_ends_what_hangs_and_later_requests_are_refused_in_words() -> None:
     """At the end of the service, whoever still asks gets an answer."""
-    access, errors = _scripted(answer_s=60.0), list[ShareOffline]()
+    access, errors = _scripted(answer_s=60.0), list[CancelledError]()
 
     def ask() -> None:
-        with pytest.raises(ShareOffline) as caught:
+        with pytest.raises(CancelledError) as caught:
             access.run("hang", {})
         errors.append(caught.value)
 
@@ -196,7 +213,7 @@ def test_close_ends_what_hangs_and_later_requests_are_refused_in_words() -> None
     assert len(errors) == 1
     assert pid is not None
     assert not is_running(pid)
-    with pytest.raises(ShareOffline, match="was let go"):
+    with pytest.raises(CancelledError, match="was let go"):
         access.run("echo", {})
 
 

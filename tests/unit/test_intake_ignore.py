@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch.intake.ignore import SCAN_SUFFIXES, Patterns, is_ours, is_plain_scan, why_directory_ignored, why_ignored
+from ocrwatch.intake.ignore import (
+    ODD_BEGINNINGS,
+    SCAN_ENDINGS,
+    SCAN_SUFFIXES,
+    Patterns,
+    is_ours,
+    why_directory_ignored,
+    why_ignored,
+)
 
 
 def _ignoring(*patterns: str) -> Patterns:
@@ -68,10 +76,10 @@ def test_is_ours_knows_what_ocrwatch_writes() -> None:
     st.sampled_from(sorted(SCAN_SUFFIXES)),
 )
 def test_short_way_for_ordinary_names_agrees_with_every_rule(stem: str, suffix: str) -> None:
-    """A plain scan is one that no rule ignores."""
-    name = f"{stem}.{suffix}"
-    assert why_ignored(name) is None or not is_plain_scan(name)
-    assert is_plain_scan(f"a{name}"[-200:]) or why_ignored(f"a{name}") is not None
+    """A name with a scan's ending and no odd beginning is one that no rule ignores; without the ending each is ignored."""
+    for name in (f"{stem}.{suffix}", f"a{stem}.{suffix.upper()}"):
+        assert why_ignored(name) is None or name.startswith(ODD_BEGINNINGS)
+    assert why_ignored(stem) is not None or stem.lower().endswith(SCAN_ENDINGS)
 
 
 def test_included_names_are_the_only_ones_and_the_others_hear_why() -> None:

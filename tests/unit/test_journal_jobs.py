@@ -123,6 +123,31 @@ def test_scan_that_goes_while_it_is_tried_again_leaves_its_sidecar(journal: Jour
     assert journal.published_hashes("in", "a.pdf") == {"t", "j"}
 
 
+_TRIED_AGAIN = {
+    JobState.QUEUED: (),
+    JobState.SPOOLED: (JobState.SPOOLED,),
+    JobState.DEFERRED: (JobState.SPOOLED, JobState.DEFERRED),
+    JobState.FAILED: (JobState.SPOOLED, JobState.FAILED),
+    JobState.POISON: (JobState.SPOOLED, JobState.POISON),
+}
+
+
+@pytest.mark.parametrize("state", _TRIED_AGAIN)
+def test_partial_scan_that_goes_while_it_is_tried_again_is_orphaned(journal: Journal, state: JobState) -> None:
+    """Its text is there still; when the scan is back, the retry goes on, unless it had come to nothing."""
+    job = _add(journal)
+    journal.move(job.id, JobState.SPOOLED)
+    journal.move(job.id, JobState.PARTIAL, text_name="a.pdf.txt", text_sha256="t", json_sha256="j")
+    journal.retry(job.id)
+    for step in _TRIED_AGAIN[state]:
+        journal.move(job.id, step)
+    gone = journal.gone("in", "a.pdf")
+    assert gone is not None
+    assert gone.state is JobState.ORPHANED
+    (back,) = journal.add("in", [Entry("a.pdf", _FIRST)])
+    assert (back.id, back.state) == (job.id, state if state in (JobState.FAILED, JobState.POISON) else JobState.QUEUED)
+
+
 def test_gone_of_a_path_that_nobody_knows_is_nothing(journal: Journal) -> None:
     """Events tell of all sorts of files."""
     assert journal.gone("in", "x.pdf") is None
@@ -279,7 +304,7 @@ def test_question_about_one_file_does_not_read_the_whole_table(journal: Journal)
     journal.current("in", "a.pdf")
     journal.known("in", "a.pdf")
     journal.published_hashes("in", "a.pdf")
-    journal.expected_in("in", "folder")
+    journal.is_as_known("in", "folder", [])
     journal.add("in", [Entry("a.pdf", _FIRST)])
     journal.in_state(JobState.SPOOLED, JobState.QUEUED, inbox="in", limit=16)
     journal._db.set_trace_callback(None)
@@ -290,10 +315,29 @@ def test_question_about_one_file_does_not_read_the_whole_table(journal: Journal)
     assert not [step for step in plans if step.startswith("SCAN job")]
 
 
-def test_expected_files_are_those_that_a_listing_shows(journal: Journal) -> None:
+def test_folder_is_as_known_when_a_listing_shows_just_what_is_expected(journal: Journal) -> None:
     """By name, of whatever bytes, and identity; files that are known to be away are not expected."""
     there = [Entry(os.fsdecode(b"in/\xff\n.pdf"), _FIRST), Entry("in/b.pdf", _FIRST)]
     journal.add("in", [*there, Entry("in/gone.pdf", _FIRST), Entry("elsewhere.pdf", _FIRST)])
     journal.gone("in", "in/gone.pdf")
-    assert journal.expected_in("in", "in") == {(e.path.removeprefix("in/"), *e.identity) for e in there}
-    assert journal.expected_in("in", "empty") == set()
+    rows = [(e.path.removeprefix("in/"), *e.identity) for e in there]
+    assert journal.is_as_known("in", "in", rows)
+    assert journal.is_as_known("in", "empty", [])
+    assert journal.is_as_known("in", "", [("elsewhere.pdf", *_FIRST)])
+    assert not journal.is_as_known("in", "in", rows[:1])
+    assert not journal.is_as_known("in", "in", [*rows, ("gone.pdf", *_FIRST)])
+    for changed in (_FIRST._replace(size=99), _FIRST._replace(mtime_ns=99), _FIRST._replace(inode=99)):
+        assert not journal.is_as_known("in", "in", [rows[0], ("b.pdf", *changed)])
+
+
+def test_large_folder_is_compared_page_by_page(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs in any page is found, and so is a file too many."""
+    monkeypatch.setattr("ocrwatch.journal.journal._PAGE_ROWS", 3)
+    rows = [(f"{number}.pdf", *_FIRST) for number in range(7)]
+    journal.add("in", [Entry(name, _FIRST) for name, *_ in rows])
+    assert journal.is_as_known("in", "", rows)
+    for number in range(7):
+        changed = (f"{number}.pdf", *_FIRST._replace(size=99))
+        assert not journal.is_as_known("in", "", [*rows[:number], changed, *rows[number + 1 :]])
+        assert not journal.is_as_known("in", "", [*rows[:number], *rows[number + 1 :]])
+    assert not journal.is_as_known("in", "", [*rows, ("new.pdf", *_FIRST)])

@@ -5,41 +5,55 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocrwatch.ocr.engine import Alternative, PageResult, PageSource, Word
+from ocrwatch.ocr.text import typeset
 
 _share = st.floats(0, 1)
 _box = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
-_alternatives = st.lists(st.builds(Alternative, st.integers(0, 9), st.integers(0, 9), st.text(max_size=3), _share), max_size=3)
+_alternatives = st.lists(
+    st.builds(Alternative, st.integers(0, 9), st.integers(0, 9), st.text(max_size=3), st.none() | _share), max_size=3
+)
 _words = st.lists(
-    st.builds(Word, st.text(max_size=5), st.integers(0, 99), st.none() | _box, st.none() | _share, _alternatives.map(tuple)),
-    max_size=4,
+    st.builds(Word, st.text(max_size=5), st.just(0), st.none() | _box, st.none() | _share, _alternatives.map(tuple)), max_size=4
 )
 
 
-def page(words: tuple[Word, ...] = ()) -> PageResult:
-    """A page with these words."""
+def page(words: Sequence[Word] = ()) -> PageResult:
+    """A page with these words, one after the other."""
+    text, placed = typeset((" ", word) for word in words)
     return PageResult(
-        text="a\n", engine="tesseract", engine_version="5", source=PageSource.OCR, width_px=1, height_px=2, dpi=300.0, words=words
+        text=text, engine="tesseract", engine_version="5", source=PageSource.OCR, width_px=1, height_px=2, dpi=300.0, words=placed
     )
 
 
-@given(_words.map(tuple))
-def test_page_survives_json(words: tuple[Word, ...]) -> None:
+@given(_words)
+def test_page_survives_json(words: list[Word]) -> None:
     """What a worker recognized is what the parent gets, and what a checkpoint gives back."""
     result = page(words)
     assert PageResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
-@pytest.mark.parametrize("broken", [{}, {"words": [{}], "warnings": [], "source": "ocr"}, page().to_json() | {"source": "x"}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"source": "x"},
+        {"words": [{}]},
+        {"words": [[0, 9, None, None, []]]},
+        {"words": [[-1, 1, None, None, []]]},
+        {"words": [[0, 1, [1, 2, 3], None, []]]},
+    ],
+)
 def test_nonsense_is_refused(broken: dict[str, object]) -> None:
     """A checkpoint or an answer that is no page raises instead of becoming half a page."""
     with pytest.raises((KeyError, TypeError, ValueError)):
-        PageResult.from_json(broken)
+        PageResult.from_json(page([Word("a", 0)]).to_json() | broken if broken else {})
 
 
 def test_parent_side_loads_no_engine() -> None:

@@ -1,4 +1,4 @@
-"""The names of the sidecar's two files."""
+"""The names of the sidecar's files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_names_are_distinct_short_enough_and_never_scans(found: list[str], namin
     made = {scan: names(scan, naming=naming) for scan in found}
     assert len({pair.text for pair in made.values()}) == len(made)
     for pair in made.values():
-        for path in (pair.text, pair.metadata):
+        for path in (pair.text, pair.metadata, pair.hocr):
             assert len(os.fsencode(posixpath.basename(path))) <= 255
             assert is_ours(path)
             assert why_ignored(path)

@@ -1,0 +1,56 @@
+"""What may be chosen of Tesseract, and what that means for results that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocrwatch import composition
+from ocrwatch.config import Configuration, parse
+from ocrwatch.errors import ConfigError
+from ocrwatch.intake.beneath import Root
+from ocrwatch.ocr.engine import EngineName
+from ocrwatch.treatment import Treatment
+from ocrwatch.worker.access import LocalAccess
+from ocrwatch.worker.share import Reach, Share
+
+
+def settings(tesseract: str = "{}", output: str = "{}") -> Configuration:
+    """A configuration with these settings of Tesseract, and of its one inbox's output."""
+    return parse(f"inboxes: [{{path: /srv/a, output: {output}}}]\nocr: {{tesseract: {tesseract}}}", source="c.yaml")
+
+
+def treatment(own: Configuration, engine: EngineName = EngineName.TESSERACT) -> Treatment:
+    """What becomes of the scans of the inbox."""
+    reach = Reach(Share(LocalAccess()), Root("/srv/a"))
+    return composition.treatment(own, own.inboxes[0], engine=engine, scans=lambda _: reach, texts=None, archive=None)
+
+
+@pytest.mark.parametrize("psm", ["0", "2", "7", "auto"])
+def test_mode_that_reads_no_page_is_refused(psm: str) -> None:
+    """One that finds the orientation alone, or reads a line, leaves nothing or next to nothing of a page."""
+    with pytest.raises(ConfigError) as refusal:
+        settings(f"{{psm: {psm}}}")
+    assert "ocr.tesseract.psm: Input should be 3, 4, 6 or 11" in str(refusal.value.problems)
+
+
+def test_choices_reach_the_worker(tmp_path: Path) -> None:
+    """As plain values in its first frame."""
+    specs = composition.engine_specs(settings("{psm: 11, tessdata: /srv/best}"), scratch=tmp_path, documents=tmp_path)
+    options = specs[EngineName.TESSERACT]().options
+    assert (options["psm"], options["tessdata"]) == (11, "/srv/best")
+
+
+def test_other_choices_make_another_text() -> None:
+    """So that a scan is read again instead of taking the text of its twin; but not where Aspose reads it."""
+    plain, forms, best = settings(), settings("{psm: 11}"), settings("{tessdata: /srv/best}")
+    assert len({treatment(own).settings for own in (plain, forms, best)}) == 3
+    assert len({treatment(own, EngineName.ASPOSE).settings for own in (plain, forms, best)}) == 1
+
+
+def test_hocr_is_chosen_by_inbox() -> None:
+    """It is not there unless it is wanted, and it changes no text."""
+    plain, wanted = treatment(settings()), treatment(settings(output="{hocr: true}"))
+    assert (plain.hocr, wanted.hocr) == (False, True)
+    assert plain.settings == wanted.settings
