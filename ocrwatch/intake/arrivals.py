@@ -73,6 +73,7 @@ class Arrivals:
         self._troubles: dict[str, str] = {}
         self._descriptor: _Descriptor | None = None
         self._observer: BaseObserver | None = None
+        self._is_stopped = False
 
     def watch(self, root: str, *, recursive: bool) -> None:
         """Start to watch. Never raises for the file system's sake: `trouble` says what is wrong. Watching again renews it."""
@@ -116,8 +117,10 @@ class Arrivals:
         return ""
 
     def stop(self) -> None:
-        """End all threads."""
-        observer, descriptor, self._observer, self._descriptor = self._observer, self._descriptor, None, None
+        """End all threads; nothing is watched any more."""
+        with self._lock:
+            self._is_stopped = True
+            observer, descriptor, self._observer, self._descriptor = self._observer, self._descriptor, None, None
         for thread in (observer, descriptor):
             if thread is not None:
                 thread.stop()
@@ -125,6 +128,8 @@ class Arrivals:
 
     def _running_observer(self) -> BaseObserver:
         with self._lock:  # every territory watches from a thread of its own
+            if self._is_stopped:
+                raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
             if self._observer is None:
                 self._descriptor = _Descriptor(self)
                 self._descriptor.start()
