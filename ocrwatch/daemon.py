@@ -190,6 +190,7 @@ class Daemon:
                 thread.start()
 
     def _start_inboxes(self) -> None:
+        self._threads += [threading.Thread(target=tree.find, name="find", daemon=True) for tree in self._output_trees]
         for inbox in self._inboxes.values():
             inbox.follow_mounts()
         self._is_serving = True

@@ -17,6 +17,7 @@ packages=(
   fonts-dejavu-core         # the letters of the demo's and the tests' scans
   strace                    # the tests that kill the daemon at a chosen system call
   fuse3                     # the tests' network shares
+  btrfs-progs xfsprogs      # the tests on file systems that share blocks
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

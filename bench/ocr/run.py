@@ -232,9 +232,14 @@ def _long(folder: Path, options: argparse.Namespace) -> list[Row]:
     _say(f"the daemon reads {options.tiny_pages:,} tiny pages")
     scans.draw_slips(folder / "slips", count=options.tiny_pages)
     held = memory.daemon_over(folder / "slips", folder, pages=options.tiny_pages)
-    each = options.tiny_pages // 5
+    each, course = options.tiny_pages // 5, ", ".join(f"{mean / 1e6:.1f}" for mean in held)
     return [
-        (f"memory: daemon over {options.tiny_pages:,} pages, highest", f"{max(held) / 1e6:.1f} MB", *_NO_TARGET),
+        (
+            f"memory: daemon over {options.tiny_pages:,} pages, highest",
+            f"{max(held) / 1e6:.1f} MB",
+            "-",
+            f"each fifth: {course} MB",
+        ),
         _most(f"  last {each:,} pages - first {each:,}", (held[-1] - held[0]) / 1e6, _RSS_GROWTH_MB, "MB"),
     ]
 

@@ -69,6 +69,7 @@ class Arrivals:
         self._table = table
         self._lock = threading.Lock()
         self._roots: dict[str, _Place | None] = {}
+        self._targets: dict[str, str] = {}  # each root without symlinks: of a link the kernel would watch the link itself
         self._watches: dict[str, ObservedWatch] = {}
         self._troubles: dict[str, str] = {}
         self._descriptor: _Descriptor | None = None
@@ -79,13 +80,14 @@ class Arrivals:
         """Start to watch. Never raises for the file system's sake: `trouble` says what is wrong. Watching again renews it."""
         self.unwatch(root)
         with self._lock:
-            self._roots[root] = self._place_of(root)
+            self._roots[root], self._targets[root] = self._place_of(root), root
             if self._table.may_hang(root):
                 self._troubles[root] = f"{root!r} lies on a mount that may hang"
                 return
         try:
             observer = self._running_observer()
-            watch = observer.schedule(_Handler(self._tell, root), root, recursive=recursive, event_filter=_EVENTS)
+            target = self._targets[root] = resolve(root, self._table.current())
+            watch = observer.schedule(_Handler(self._tell, root), target, recursive=recursive, event_filter=_EVENTS)
         except OSError as error:
             self._note(root, f"{root!r} cannot be watched: {_what(error)}")
             return
@@ -96,6 +98,7 @@ class Arrivals:
         """Stop to watch this root."""
         with self._lock:
             self._roots.pop(root, None)
+            self._targets.pop(root, None)
             watch = self._watches.pop(root, None)
             self._troubles.pop(root, None)
         if watch is not None and self._observer is not None:
@@ -163,7 +166,8 @@ class Arrivals:
 
     def _root_above(self, path: str) -> str | None:
         with self._lock:
-            return max((root for root in self._roots if contains(root, path)), key=len, default=None)
+            above = [root for root, target in self._targets.items() if contains(target, path)]
+            return max(above, key=lambda root: len(self._targets[root]), default=None)
 
     def _place_of(self, root: str) -> _Place | None:
         """Where a root is, without touching a mount that may hang; None when nothing can be said."""
@@ -176,7 +180,8 @@ class Arrivals:
             return None
 
     def _tell(self, root: str, path: str, *, is_directory: bool) -> None:
-        relative = "" if path == root else path.removeprefix(root.rstrip("/") + "/")
+        target = self._targets.get(root, root)
+        relative = "" if path == target else path.removeprefix(target.rstrip("/") + "/")
         if relative == path or (relative and self._dropped(relative)):
             return
         if not relative:

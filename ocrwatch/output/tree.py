@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 
-from ocrwatch.errors import ShareOffline
+from ocrwatch.errors import OcrwatchError, ShareOffline
 from ocrwatch.intake.place import Place, Remembered
 from ocrwatch.worker.share import Reach, Share
 
@@ -23,6 +25,11 @@ class OutputTree:
         self._clock = clock
         self._away: ShareOffline | None = None
         self._retry_s = 0.0
+
+    def find(self) -> None:
+        """Remember its mount from the start on, before anything is written; whether it is there or not."""
+        with contextlib.suppress(OcrwatchError, CancelledError):
+            self.reach()
 
     def reach(self) -> Reach:
         """How it is reached now. Raises ShareOffline while it is away, or another mount stands there."""

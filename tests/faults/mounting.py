@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -52,10 +52,10 @@ class SwappedFolders:
         self._mounted: dict[int, Path] = {}
         real = beneath._identity_of
 
-        def identity_of(descriptor: int) -> RootIdentity:
+        def identity_of(descriptor: int, *more: Any, **options: Any) -> RootIdentity:
             inode = os.fstat(descriptor).st_ino
             point = self._mounted.get(inode)
-            return real(descriptor) if point is None else RootIdentity(inode, "ext4", str(point), "/", "")
+            return real(descriptor, *more, **options) if point is None else RootIdentity(inode, "ext4", str(point), "/", "")
 
         patch.setattr(beneath, "_identity_of", identity_of)
 
