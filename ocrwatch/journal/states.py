@@ -47,7 +47,10 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
     JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
     JobState.FAILED: frozenset({JobState.QUEUED} | _GONE),
     JobState.POISON: frozenset({JobState.QUEUED} | _GONE),
-    JobState.ORPHANED: frozenset({JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT),
+    # ARCHIVED too: the inbox may see that a scan went before the archive has said where.
+    JobState.ORPHANED: frozenset(
+        {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.ARCHIVED, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT
+    ),
     JobState.VANISHED: frozenset({JobState.QUEUED}),
     JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),

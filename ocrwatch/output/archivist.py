@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
-from ocrwatch.journal.states import JobState
+from ocrwatch.journal.states import IllegalTransition, JobState
 from ocrwatch.treatment import ArchivePlan, Treatment
 
 log = logging.getLogger(__name__)
@@ -71,5 +71,11 @@ class Archivist:
             log.warning("%s cannot be archived now: %s", job.path, error)
             return not isinstance(error, ShareOffline)
         else:
-            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=f"{plan.tree.path}/{place}")
+            self._archived(job, f"{plan.tree.path}/{place}")
         return True
+
+    def _archived(self, job: Job, place: str) -> None:
+        try:
+            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=place)
+        except IllegalTransition:  # a newer version came to the name meanwhile
+            log.info("%s was archived as %s", job.path, place)
