@@ -71,6 +71,7 @@ def engine_specs(settings: Configuration, *, scratch: Path, documents: Path) -> 
             "engine": engine,
             "tessdata": _text(settings.ocr.tesseract.tessdata),
             "psm": settings.ocr.tesseract.psm,
+            "alternatives": any(correction_plan(settings, inbox) for inbox in settings.inboxes),  # a tenth of a page's time
             "threads": 1,
             "scratch": str(folder),
             "documents": str(documents),

@@ -31,6 +31,7 @@ _WORD, _SYMBOL, _LINE, _PARAGRAPH = (
     tesserocr.RIL.PARA,
 )
 _CLEAR = 0.7  # mean square confidence of a page that is read the right way up: 0.75 to 0.93 on print
+_LONG = 4  # letters of a word that is wider than high in any script whose lines run from side to side
 _NO_ORIENTATION = "the orientation was not looked for: apt install tesseract-ocr-osd"
 
 
@@ -62,15 +63,18 @@ class TesseractEngine:
         if max(image.size) > MAX_SIDE_PX:
             raise OversizedPage(f"the page image of {image.width} x {image.height} pixels is longer than Tesseract can take")
         api = self._api(languages)
+        best = self._read(api, image, dpi=dpi, degrees=0)
+        if best.is_upright or not self._orientation.available:
+            return best.result  # the look at the orientation would cost a third of the reading
         turn = self._orientation.find(image, dpi)
-        best = self._read(api, image, dpi=dpi, degrees=turn.degrees)
-        if not turn.sure and self._orientation.available:
-            # Short texts tell the orientation data too little; what reads best is upright.
-            for degrees in (0, 180, 90, 270):
-                if best.is_clear or best.is_blank:
-                    break
-                if degrees != turn.degrees:
-                    best = max(best, self._read(api, image, dpi=dpi, degrees=degrees), key=lambda reading: reading.weight)
+        if turn.sure:
+            return self._read(api, image, dpi=dpi, degrees=turn.degrees).result if turn.degrees else best.result
+        # Short texts tell the orientation data too little; what reads best is upright.
+        for degrees in (turn.degrees, 180, 90, 270):
+            if best.is_upright or best.is_blank:
+                break
+            if degrees != best.result.rotation_deg:
+                best = max(best, self._read(api, image, dpi=dpi, degrees=degrees), key=lambda reading: reading.rank)
         return best.result
 
     def _api(self, languages: tuple[str, ...]) -> Any:
@@ -102,7 +106,7 @@ class TesseractEngine:
         finally:
             api.Clear()
         warnings = () if self._orientation.available else (_NO_ORIENTATION,)
-        return _Reading(page.result(degrees, warnings), page.upright_weight, page.upright_letters)
+        return _Reading(page.result(degrees, warnings), page.upright_weight, page.upright_letters, page.is_level)
 
     def _words(self, iterator: Any) -> Iterator[_RawWord]:
         """The words in reading order, in one pass over the symbols."""
@@ -130,11 +134,22 @@ class _Reading:
     result: Recognized
     weight: float
     letters: int
+    is_level: bool
 
     @property
     def is_clear(self) -> bool:
         """Whether it is so good that no other orientation can be meant."""
         return self.weight >= _CLEAR * self.letters > 0
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether it needs no look at the orientation: all is clear, and the words lie as words do that are not turned."""
+        return self.is_clear and self.is_level
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """By which the upright one among readings of the same image is told."""
+        return self.is_level, self.weight
 
     @property
     def is_blank(self) -> bool:
@@ -203,6 +218,12 @@ class _Page:
         if raw.is_upright:
             self.upright_letters += len(raw.text)
             self.upright_weight += len(raw.text) * raw.confidence**2
+
+    @property
+    def is_level(self) -> bool:
+        """Whether most words are wider than high. Tesseract reads a page on its side as well as one that stands."""
+        long = [word.box for line in self._lines for word in line if len(word.text) >= _LONG and word.box]
+        return 2 * sum(right - left > bottom - top for left, top, right, bottom in long) > len(long)
 
     def result(self, degrees: int, warnings: tuple[str, ...]) -> Recognized:
         """The page as recognized, its lines in the order of reading."""
