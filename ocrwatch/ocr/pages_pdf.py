@@ -56,6 +56,7 @@ class PdfDocument:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         try:
+            _forget_last_error()
             # PDFium tries the empty password by itself.
             self._pdf = pypdfium2.PdfDocument(path)
         except pypdfium2.PdfiumError as error:
@@ -142,6 +143,12 @@ class PdfDocument:
         if code == pdfium.FPDF_ERR_SECURITY:
             return EncryptedFile(f"{self._name} is encrypted in a way that is not known here", "store a copy without encryption")
         return CorruptFile(f"{self._name} cannot be opened as PDF: {error}")
+
+
+def _forget_last_error() -> None:
+    """PDFium keeps its last error until the next, and some failures set none: a file must not hear what was wrong with another."""
+    # What is no PDF at all leaves "data format error", which is right for those.
+    pdfium.FPDF_LoadMemDocument(b"-", 1, None)
 
 
 class _Glyph(NamedTuple):

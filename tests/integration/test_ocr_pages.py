@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, FileRejected, OversizedPage, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText
 from ocrwatch.ocr.pages import Bounds, Document, TextLayer, open_document
+from tests.faults import hostile
 
 INK, PAPER = 0, 255
 Opener = Callable[[Path], Document]
@@ -375,3 +376,14 @@ def test_words_of_a_text_layer_stand_where_they_are_drawn(opened: Opener, tmp_pa
 def dark(image: Image.Image) -> bool:
     """Whether there is ink on it."""
     return int(image.getextrema()[0]) < 128  # type: ignore[arg-type]
+
+
+def test_broken_pdf_does_not_hear_of_the_password_of_the_one_before(tmp_path: Path) -> None:
+    """PDFium keeps its last error: one worker opens many files, and each gets its own reason."""
+    (tmp_path / "locked.pdf").write_bytes(hostile.pdf_with_password())
+    (tmp_path / "none.pdf").write_bytes(hostile.pdf_without_pages())
+    for _ in range(2):
+        with pytest.raises(EncryptedFile):
+            open_document(tmp_path / "locked.pdf")
+        with pytest.raises(CorruptFile):
+            open_document(tmp_path / "none.pdf")
