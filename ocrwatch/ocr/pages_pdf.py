@@ -146,7 +146,7 @@ class PdfDocument:
 
 
 def _forget_last_error() -> None:
-    """PDFium keeps its last error until the next, and some failures set none: a file must not hear what was wrong with another."""
+    """PDFium keeps its last error until the next, and some failures set none: no file must hear what was wrong with another."""
     # What is no PDF at all leaves "data format error", which is right for those.
     pdfium.FPDF_LoadMemDocument(b"-", 1, None)
 
