@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from ocrwatch.intake.entries import Entry, Identity, Row
-from ocrwatch.journal.places import Places
+from ocrwatch.intake.entries import Entry
+from ocrwatch.journal.files import CURRENT as _CURRENT
+from ocrwatch.journal.files import Files, identity_of
 from ocrwatch.journal.records import WHOLE_INBOX, Event, Job, Page, Scope
 from ocrwatch.journal.states import ALLOWED, PUBLISHED, JobState, PageState, check
 
@@ -21,57 +22,15 @@ _JOB_COLUMNS = (
     "id, inbox, path, size, mtime_ns, inode, state, reason, detail, sha256, settings, pages, tries, deferrals, "
     "not_before, text_name, text_sha256, json_sha256, created, changed"
 )
-_CURRENT = "state NOT IN ('superseded', 'vanished')"
-_EXPECTED = (
-    "SELECT substr(path, ?), size, mtime_ns, inode, id FROM job WHERE inbox = ? AND directory = ?"
-    f" AND {_CURRENT} AND state NOT IN ('orphaned', 'archived') AND id > ? ORDER BY id LIMIT ?"
-)
-_PAGE_ROWS = 10_000
 _FIELDS = frozenset(
     {"sha256", "settings", "pages", "tries", "deferrals", "not_before", "text_name", "text_sha256", "json_sha256"}
 )
 
 
-class Journal(Places):
+class Journal(Files):
     """The journal in a file; creates it, or brings it up to date. Raises StateUnwritable when that cannot be."""
 
     # -- files ---------------------------------------------------------------------------------------------------
-
-    def known_in(self, inbox: str, directory: str) -> dict[str, tuple[Identity, JobState]]:
-        """The current version of every file known in one folder of an inbox, by relative path."""
-        rows = self._rows(
-            f"SELECT path, size, mtime_ns, inode, state FROM job WHERE inbox = ? AND directory = ? AND {_CURRENT}",
-            (inbox, os.fsencode(directory)),
-        )
-        return {os.fsdecode(r["path"]): (_identity(r), JobState(r["state"])) for r in rows}
-
-    def known(self, inbox: str, path: str) -> tuple[Identity, JobState] | None:
-        """The current version of one file."""
-        rows = self._rows(
-            f"SELECT size, mtime_ns, inode, state FROM job WHERE inbox = ? AND path = ? AND {_CURRENT}",
-            (inbox, os.fsencode(path)),
-        )
-        return (_identity(rows[0]), JobState(rows[0]["state"])) if rows else None
-
-    def is_as_known(self, inbox: str, directory: str, files: Collection[Row]) -> bool:
-        """Whether these are the files that are to be there in one folder: no more, no less, and each the version that is known.
-
-        A reconcile comes by here for every file of an inbox. Read in pages, because a folder may hold a million.
-        """
-        folder, listed, expected, last = os.fsencode(directory), frozenset(files), 0, 0
-        while rows := self._plain_rows(_EXPECTED, (len(folder) + 2 if folder else 1, inbox, folder, last, _PAGE_ROWS)):
-            # All names in one go, which is much cheaper.
-            names = os.fsdecode(b"\0".join([row[0] for row in rows])).split("\0")
-            known = [(name, size, mtime_ns, inode) for name, (_, size, mtime_ns, inode, _) in zip(names, rows, strict=True)]
-            if not listed.issuperset(known):
-                return False
-            expected, last = expected + len(rows), rows[-1][-1]
-        return expected == len(listed)
-
-    def directories(self, inbox: str) -> set[str]:
-        """The folders of an inbox in which a file is known."""
-        rows = self._rows(f"SELECT DISTINCT directory FROM job WHERE inbox = ? AND {_CURRENT}", (inbox,))
-        return {os.fsdecode(r["directory"]) for r in rows}
 
     def add(self, inbox: str, entries: Iterable[Entry]) -> list[Job]:
         """Settled files become jobs; an older version of the same path is superseded. Files known as they are give none."""
@@ -273,6 +232,7 @@ class Journal(Places):
             if old.identity.matches(entry.identity):
                 return self._back(old) if old.state is JobState.ORPHANED else None
             self._move(old, JobState.SUPERSEDED, reason="newer_version", detail="the file changed")
+        self._wrote()
         now = self._wall_clock()
         cursor = self._db.execute(
             "INSERT INTO job (inbox, path, directory, size, mtime_ns, inode, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -305,6 +265,7 @@ class Journal(Places):
             fields["text_name"] = os.fsencode(fields["text_name"])
         settings = {"state": str(after), "reason": reason, "detail": detail, "changed": self._wall_clock(), **fields}
         assignments = ", ".join(f"{column} = ?" for column in settings)
+        self._wrote()
         self._db.execute(f"UPDATE job SET {assignments} WHERE id = ?", (*settings.values(), job.id))
         return self.job(job.id)
 
@@ -322,16 +283,12 @@ def directory_of(path: str) -> str:
     return "" if parent == "." else parent
 
 
-def _identity(row: sqlite3.Row) -> Identity:
-    return Identity(size=row["size"], mtime_ns=row["mtime_ns"], inode=row["inode"])
-
-
 def _job(row: sqlite3.Row) -> Job:
     return Job(
         id=row["id"],
         inbox=row["inbox"],
         path=os.fsdecode(row["path"]),
-        identity=_identity(row),
+        identity=identity_of(row),
         state=JobState(row["state"]),
         reason=row["reason"],
         detail=row["detail"],

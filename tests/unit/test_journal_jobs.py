@@ -304,7 +304,7 @@ def test_question_about_one_file_does_not_read_the_whole_table(journal: Journal)
     journal.current("in", "a.pdf")
     journal.known("in", "a.pdf")
     journal.published_hashes("in", "a.pdf")
-    journal.is_as_known("in", "folder", [])
+    journal.is_as_known("in", "folder", ())
     journal.add("in", [Entry("a.pdf", _FIRST)])
     journal.in_state(JobState.SPOOLED, JobState.QUEUED, inbox="in", limit=16)
     journal._db.set_trace_callback(None)
@@ -320,24 +320,45 @@ def test_folder_is_as_known_when_a_listing_shows_just_what_is_expected(journal: 
     there = [Entry(os.fsdecode(b"in/\xff\n.pdf"), _FIRST), Entry("in/b.pdf", _FIRST)]
     journal.add("in", [*there, Entry("in/gone.pdf", _FIRST), Entry("elsewhere.pdf", _FIRST)])
     journal.gone("in", "in/gone.pdf")
-    rows = [(e.path.removeprefix("in/"), *e.identity) for e in there]
+    rows = tuple((e.path.removeprefix("in/"), *e.identity) for e in there)
     assert journal.is_as_known("in", "in", rows)
-    assert journal.is_as_known("in", "empty", [])
-    assert journal.is_as_known("in", "", [("elsewhere.pdf", *_FIRST)])
+    assert journal.is_as_known("in", "empty", ())
+    assert journal.is_as_known("in", "", (("elsewhere.pdf", *_FIRST),))
     assert not journal.is_as_known("in", "in", rows[:1])
-    assert not journal.is_as_known("in", "in", [*rows, ("gone.pdf", *_FIRST)])
+    assert not journal.is_as_known("in", "in", (*rows, ("gone.pdf", *_FIRST)))
     for changed in (_FIRST._replace(size=99), _FIRST._replace(mtime_ns=99), _FIRST._replace(inode=99)):
-        assert not journal.is_as_known("in", "in", [rows[0], ("b.pdf", *changed)])
+        assert not journal.is_as_known("in", "in", (rows[0], ("b.pdf", *changed)))
 
 
 def test_large_folder_is_compared_page_by_page(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """What differs in any page is found, and so is a file too many."""
-    monkeypatch.setattr("ocrwatch.journal.journal._PAGE_ROWS", 3)
-    rows = [(f"{number}.pdf", *_FIRST) for number in range(7)]
+    monkeypatch.setattr("ocrwatch.journal.files._PAGE_ROWS", 3)
+    rows = tuple((f"{number}.pdf", *_FIRST) for number in range(7))
     journal.add("in", [Entry(name, _FIRST) for name, *_ in rows])
     assert journal.is_as_known("in", "", rows)
     for number in range(7):
         changed = (f"{number}.pdf", *_FIRST._replace(size=99))
-        assert not journal.is_as_known("in", "", [*rows[:number], changed, *rows[number + 1 :]])
-        assert not journal.is_as_known("in", "", [*rows[:number], *rows[number + 1 :]])
-    assert not journal.is_as_known("in", "", [*rows, ("new.pdf", *_FIRST)])
+        assert not journal.is_as_known("in", "", (*rows[:number], changed, *rows[number + 1 :]))
+        assert not journal.is_as_known("in", "", (*rows[:number], *rows[number + 1 :]))
+    assert not journal.is_as_known("in", "", (*rows, ("new.pdf", *_FIRST)))
+
+
+def test_folder_that_agreed_is_compared_again_after_any_write(journal: Journal) -> None:
+    """A file that a job found gone, and that is there all the same, is seen by the next listing, unchanged as it is."""
+    (job,) = journal.add("in", [Entry("a/b.pdf", _FIRST)])
+    rows = (("b.pdf", *_FIRST),)
+    asked: list[str] = []
+    journal._db.set_trace_callback(asked.append)
+    assert journal.is_as_known("in", "a", rows)
+    assert asked
+    asked.clear()
+    assert journal.is_as_known("in", "a", rows)
+    assert asked == [], "nothing was written since"
+    assert not journal.is_as_known("in", "a", ())
+    assert not journal.is_as_known("in", "a", (("b.pdf", *_FIRST._replace(size=11)),))
+    assert not journal.is_as_known("other", "a", rows)
+    journal.move(job.id, JobState.VANISHED)
+    assert not journal.is_as_known("in", "a", rows)
+    journal.add("in", [Entry("a/b.pdf", _FIRST)])
+    assert journal.is_as_known("in", "a", rows)
+    journal._db.set_trace_callback(None)
