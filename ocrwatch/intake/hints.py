@@ -10,6 +10,11 @@ _MOST_PATHS = 500  # more than this, and their folders are listed instead
 _REST_SHARE = 9.0  # listings by hints rest nine times as long as they took: a tenth of the time at most
 
 
+def rest_after(took_s: float) -> float:
+    """Seconds to rest after a listing that took so long, so that listings take a tenth of the time at most."""
+    return _REST_SHARE * took_s
+
+
 class Hints:
     """The hints of one territory. `add` may come from any thread, the rest from the one that looks."""
 
@@ -46,7 +51,7 @@ class Hints:
 
     def listed(self, *, began_s: float, now_s: float) -> None:
         """Folders were listed since `began_s`."""
-        self._rest_until_s = now_s + _REST_SHARE * (now_s - began_s)
+        self._rest_until_s = now_s + rest_after(now_s - began_s)
 
     def due_s(self, now_s: float) -> float | None:
         """When there is something to take; None when there is nothing."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.intake import mounts
 from ocrwatch.intake.entries import Entry, Identity, Kind, lies_in
-from ocrwatch.intake.hints import Hints
+from ocrwatch.intake.hints import Hints, rest_after
 from ocrwatch.intake.ignore import why_ignored
 from ocrwatch.intake.place import Place
 from ocrwatch.intake.settle import Look, Tracker
@@ -188,7 +188,7 @@ class Territory:
 
     def _list_everything(self) -> None:
         self._hints.forget()
-        tally = _Tally()
+        tally, began_s = _Tally(), self._clock()
         self._scan(self.below, tally=tally)
         for directory in tally.unread.keys() - self._unread.keys():
             self._on_line(f"{self._name}: the folder {directory!r} cannot be listed: {tally.unread[directory]}")
@@ -197,7 +197,9 @@ class Territory:
             for directory in self._journal.directories(self.rules.name) - tally.directories:
                 if self.holds(directory) and not any(lies_in(directory, unread) for unread in tally.unread):
                     self._gone_from(directory, present=frozenset())
-        interval_s = self.rules.poll_s if self.why_polling() else self.rules.rescan_s
+        interval_s = self.rules.rescan_s
+        if self.why_polling():  # a large share is not listed without a pause, nor less often than where events are trusted
+            interval_s = max(self.rules.poll_s, min(rest_after(self._clock() - began_s), interval_s))
         # Jitter, so that twenty inboxes on one server do not list it at the same moment.
         self._next_full_s = self._clock() + interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         self.was_looked_at = True
@@ -291,11 +293,7 @@ class Territory:
         seen = self.share.look(self._place.root, path, closely=closely)
         if seen is None or seen.identity is None:
             return seen
-        return replace(seen, identity=self._lasting(seen.identity))
-
-    def _lasting(self, identity: Identity) -> Identity:
-        """The identity as it will be found again."""
-        return identity if self._place.keeps_inodes else identity.without_inode()
+        return seen if self._place.keeps_inodes else replace(seen, identity=seen.identity.without_inode())
 
     def _look_at_due(self) -> None:
         settled: list[Entry] = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ocrwatch.errors import CorruptFile, EmptyDocument, UnsupportedFile
+from ocrwatch.errors import EmptyDocument, Infrastructure, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText, Word
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Document(Protocol):
 def open_document(path: Path) -> Document:
     """Open a file by what it holds, whatever its name.
 
-    Raises UnsupportedFile, CorruptFile, EncryptedFile, EmptyDocument or OversizedPage.
+    Raises UnsupportedFile, CorruptFile, EncryptedFile, EmptyDocument or OversizedPage; Infrastructure when it can't be read.
     """
     # Each reader brings a native library: a worker that only sees images never loads the other.
     if (format_ := detect(path)) == "pdf":
@@ -107,12 +107,13 @@ def open_document(path: Path) -> Document:
 
 
 def detect(path: Path) -> str:
-    """The format of a file by its first bytes. Raises UnsupportedFile, EmptyDocument, or CorruptFile when it can't be read."""
+    """The format of a file by its first bytes. Raises UnsupportedFile or EmptyDocument; Infrastructure when it can't be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise CorruptFile(f"{path.name} cannot be read: {error.strerror}") from error
+    except OSError as error:  # the copy in the spool is ours: its disk or its rights are at fault, never what it holds
+        message = f"the copy of the scan, {path}, cannot be read: {error.strerror}"
+        raise Infrastructure(message, "check the disk of `state_dir`, and that the service's user may read it") from error
     if not head:
         raise EmptyDocument(f"{path.name} has no content")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":

@@ -12,7 +12,15 @@ import pypdfium2.raw as pdfium
 import pytest
 from PIL import Image, ImageDraw
 
-from ocrwatch.errors import CorruptFile, EmptyDocument, EncryptedFile, FileRejected, OversizedPage, UnsupportedFile
+from ocrwatch.errors import (
+    CorruptFile,
+    EmptyDocument,
+    EncryptedFile,
+    FileRejected,
+    Infrastructure,
+    OversizedPage,
+    UnsupportedFile,
+)
 from ocrwatch.ocr.engine import PdfText
 from ocrwatch.ocr.pages import Bounds, Document, TextLayer, open_document
 from tests.faults import hostile
@@ -387,3 +395,11 @@ def test_broken_pdf_does_not_hear_of_the_password_of_the_one_before(tmp_path: Pa
             open_document(tmp_path / "locked.pdf")
         with pytest.raises(CorruptFile):
             open_document(tmp_path / "none.pdf")
+
+
+def test_copy_that_cannot_be_opened_is_never_the_fault_of_the_scan(tmp_path: Path) -> None:
+    """Rights or a disk: the scan is tried again, not set aside as corrupt."""
+    for path in (tmp_path / "gone.pdf", tmp_path):
+        with pytest.raises(Infrastructure, match="cannot be read") as caught:
+            open_document(path)
+        assert not isinstance(caught.value, FileRejected)

@@ -407,6 +407,23 @@ def test_full_listings_are_spread_a_little_around_their_interval(stage: Stage) -
     assert len(rests) > 10
 
 
+@pytest.mark.parametrize(("took_s", "least_s", "most_s"), [(0.0, 9.0, 11.0), (4.0, 32.4, 39.6), (100.0, 270.0, 330.0)])
+def test_polling_a_large_share_leaves_it_time(tmp_path: Path, took_s: float, least_s: float, most_s: float) -> None:
+    """Listings take a tenth of the time at most, but each rescan interval has one."""
+    stage = Stage(tmp_path)
+    stage.rules = replace(stage.rules, poll_s=10.0, by_events=False)
+    stage.inbox = stage.make()
+    scan = stage.share.scan
+
+    def slow(*arguments: object, **options: object) -> None:
+        stage.clock.now += took_s
+        scan(*arguments, **options)  # type: ignore[arg-type] # passed on as they are
+
+    stage.share.scan = slow  # type: ignore[method-assign] # a slower share
+    assert least_s <= stage.step() <= most_s
+    stage.journal.close()
+
+
 # -- faults ------------------------------------------------------------------------------------------------------------
 
 
