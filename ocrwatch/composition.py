@@ -35,6 +35,7 @@ from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import Reach
 
 _FETCH_STALL_S = 300.0
+_LONGEST_PAGE_BYTES = 16 * 2**20  # as a frame; a page of 20,000 characters with all alternatives has 0.6 MB
 _PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 
 # llama.cpp's threads spin at every barrier; on cores that recognition shares with them a batch of 8 tokens took 12 times as long.
@@ -56,28 +57,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def engine_specs(settings: Configuration, *, scratch: Path, documents: Path) -> EngineSpecs:
-    """How to start a worker of each engine; each has a scratch folder of its own, for what its libraries drop.
-
-    documents: the one folder, or file, that the workers may read scans from.
-    """
+def engine_specs(settings: Configuration) -> EngineSpecs:
+    """How to start a worker of each engine."""
 
     def spec(engine: EngineName) -> WorkerSpec:
-        folder = scratch / engine
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not documents.exists():  # a worker may not read what comes in the place of nothing
-            documents.mkdir(mode=0o700, parents=True)
         options = {
             "engine": engine,
             "tessdata": _text(settings.ocr.tesseract.tessdata),
-            "psm": settings.ocr.tesseract.psm,
             "alternatives": any(correction_plan(settings, inbox) for inbox in settings.inboxes),  # a tenth of a page's time
             "threads": 1,
-            "scratch": str(folder),
-            "documents": str(documents),
             **(_for_aspose(settings) if engine is EngineName.ASPOSE else {}),
         }
-        return WorkerSpec(module="ocrwatch.ocr.worker", options=options, memory_bytes=settings.ocr.page_memory)
+        return WorkerSpec(
+            module="ocrwatch.ocr.worker", options=options, memory_bytes=settings.ocr.page_memory, answer_bytes=_LONGEST_PAGE_BYTES
+        )
 
     return {engine: functools.partial(spec, engine) for engine in EngineName}
 
@@ -296,6 +289,7 @@ def treatment(
         naming=inbox.output.name,
         engine=engine,
         languages=inbox.languages,
+        psm=_segmentation(settings, inbox),
         pdf_text=settings.ocr.pdf_text,
         page_timeout_s=settings.ocr.page_timeout,
         settings=_digest(settings, inbox, engine, plan),
@@ -303,6 +297,10 @@ def treatment(
         archive=None if archive is None else ArchivePlan(archive, after_s=inbox.archive_after),
         hocr=inbox.output.hocr,
     )
+
+
+def _segmentation(settings: Configuration, inbox: InboxSettings) -> int:
+    return settings.ocr.tesseract.psm if inbox.psm is None else inbox.psm
 
 
 def archive_directory(inbox: InboxSettings) -> Path | None:
@@ -328,7 +326,7 @@ def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, p
     if engine is EngineName.ASPOSE:
         shaping["aspose"] = _aspose_options(settings).shaping()
     else:
-        shaping["tesseract"] = settings.ocr.tesseract.model_dump(mode="json")
+        shaping["tesseract"] = settings.ocr.tesseract.model_dump(mode="json") | {"psm": _segmentation(settings, inbox)}
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -70,6 +70,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Language = Annotated[str, AfterValidator(_language)]
+Segmentation = Literal[3, 4, 6, 11]
+"""Tesseract's page segmentation modes that read a whole page."""
 
 
 class Watch(StrEnum):
@@ -131,6 +133,7 @@ class InboxSettings(Settings):
     include: tuple[str, ...] = ()
     languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
     engine: Literal["auto"] | EngineName | None = None
+    psm: Segmentation | None = None
     output: OutputSettings = OutputSettings()
     after: After = After.KEEP
     archive_to: AbsolutePath | None = None
@@ -150,7 +153,7 @@ class TesseractSettings(Settings):
     """The engine that needs no licence."""
 
     tessdata: AbsolutePath | None = None
-    psm: Literal[3, 4, 6, 11] = 3
+    psm: Segmentation = 3
 
 
 class AsposeSettings(Settings):

@@ -93,7 +93,7 @@ class Daemon:
         parts.callback(self._journal.close)
         self._checkpoints = Checkpoints(state / "jobs")
         self._drop_leftovers()
-        specs = composition.engine_specs(settings, scratch=state / "scratch", documents=state / "jobs")
+        specs = composition.engine_specs(settings)
         engines = composition.choose_engines(settings, specs)
         for note in engines.notes:
             log.info("%s", note)

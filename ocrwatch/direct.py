@@ -127,11 +127,10 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _bench(settings: Configuration, *, scan: Path | None = None) -> Iterator[_Bench]:
-    """scan: the one file that is read in place; None where scans are copied first."""
+def _bench(settings: Configuration) -> Iterator[_Bench]:
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
         state = Path(folder)
-        specs = composition.engine_specs(settings, scratch=state / "scratch", documents=scan or state / "jobs")
+        specs = composition.engine_specs(settings)
         engines = composition.choose_engines(settings, specs)
         journal = Journal(state / "journal.db", wall_clock=time.time)  # noqa: TID251 - the command line hands it out
         pool = RecognitionPool(specs, workers=composition.cores(), clock=time.monotonic)
@@ -233,7 +232,7 @@ def recognize(settings: Configuration, path: Path) -> list[PageResult]:
     whole = Path(os.path.abspath(path))
     if not whole.is_file():
         raise UsageError(f"no file at {path}", "name a scan")
-    with _bench(settings, scan=whole) as bench:
+    with _bench(settings) as bench:
         treatment = next(iter(bench.treatments.values()))
         task = PageTask(
             path=str(whole),
@@ -242,6 +241,7 @@ def recognize(settings: Configuration, path: Path) -> list[PageResult]:
             languages=treatment.languages,
             pdf_text=treatment.pdf_text,
             timeout_s=treatment.page_timeout_s,
+            psm=treatment.psm,
         )
         count = bench.pool.inspect("files", 1, task).result().pages
         pages = [PageTask(**(vars(task) | {"page": number})) for number in range(1, count + 1)]

@@ -55,7 +55,7 @@ def examine(settings: Configuration | None, *, today: date | None = None) -> lis
     today: by which licences are judged; None for not at all.
     """
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
-        findings = [*_engines(settings, Path(folder), today), *_model(settings, Path(folder)), *_sandbox(), *_systemd()]
+        findings = [*_engines(settings, today), *_model(settings, Path(folder)), *_sandbox(), *_systemd()]
     if settings is None:
         return [*findings, Finding(Verdict.NOTE, "no configuration", "name one with --config to have inboxes looked at")]
     table = mounts.read_mounts()
@@ -65,10 +65,10 @@ def examine(settings: Configuration | None, *, today: date | None = None) -> lis
     return [*findings, *_watches()]
 
 
-def _engines(settings: Configuration | None, folder: Path, today: date | None) -> list[Finding]:
+def _engines(settings: Configuration | None, today: date | None) -> list[Finding]:
     found: list[Finding] = []
     own = settings or bare_settings()
-    specs = composition.engine_specs(own, scratch=folder, documents=folder)
+    specs = composition.engine_specs(own)
     wanted = {inbox.engine or own.ocr.engine for inbox in own.inboxes}
     needs_aspose = EngineName.ASPOSE in wanted or ("auto" in wanted and find_licence(own.ocr.aspose.license_file) is not None)
     if openssl := find_openssl(own.ocr.aspose.openssl):

@@ -41,8 +41,8 @@ class Treatment:
     """What becomes of a scan of one inbox.
 
     scans, texts: how a scan of that path, and its sidecar, is reached; held to the mounts on which they were found. text_base:
-    where sidecars begin, for a person; another tree than the inbox when mirrored. settings: digest of everything that shapes a
-    result.
+    where sidecars begin, for a person; another tree than the inbox when mirrored. psm: see `Engine.recognize`. settings: digest
+    of everything that shapes a result.
     """
 
     inbox: str
@@ -59,6 +59,7 @@ class Treatment:
     correction: CorrectionPlan | None = None
     archive: ArchivePlan | None = None
     hocr: bool = False
+    psm: int | None = None
 
     def names(self, path: str) -> Names:
         """The names of a scan's sidecar."""

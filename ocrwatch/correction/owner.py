@@ -24,6 +24,7 @@ from ocrwatch.worker.supervised import Snapshot, Supervised
 
 log = logging.getLogger(__name__)
 
+_MOST_DEADLINES = 3  # of one page: a worker that says without end that it moves is ended then
 _STALL_S = 120.0  # without a byte; a download has no total limit
 _LOOK_S = 0.5  # between two looks at the clock while a back-off lasts
 _HOLD_S = 1.0  # between two looks at a model that is kept for pages in recognition
@@ -225,6 +226,7 @@ class ModelOwner:
             reply = self._worker.call(
                 work.request().to_json(),
                 deadline_s=self._plan.page_timeout_s,
+                total_s=_MOST_DEADLINES * self._plan.page_timeout_s,
                 progress=self._ignore_progress,
             )
             work.answer.set_result(Correction.from_json(reply))

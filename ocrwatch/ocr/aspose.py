@@ -100,7 +100,7 @@ class AsposeEngine:
         """The canonical codes of the languages that can be read here."""
         return codes_of_aspose()
 
-    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
+    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float, psm: int | None = None) -> Recognized:
         """See `Engine.recognize`."""
         settings = self._settings(languages)
         degrees, warnings = self._turn(image, dpi)

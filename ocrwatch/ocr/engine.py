@@ -147,11 +147,12 @@ class Engine(Protocol):
     max_pixels: int
     """The largest page image that it takes within the memory of a worker; larger pages are scaled down to it."""
 
-    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
+    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float, psm: int | None = None) -> Recognized:
         """The text of one upright or turned page image; finds and undoes a turn by 90, 180 or 270 degrees where it can.
 
         image: a Pillow image, mode L or RGB. languages: ISO 639 codes as in the configuration (`en`, `deu`).
-        dpi: resolution of the image, for the engine's own heuristics.
+        dpi: resolution of the image, for the engine's own heuristics. psm: how Tesseract takes the page apart, in its own
+        numbers; with None it finds out, as other engines always do.
         Raises MissingPart for a language that is not installed, CorruptFile when the engine cannot take the image,
         OversizedPage when it has no memory for it.
         """

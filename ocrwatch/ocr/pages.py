@@ -1,14 +1,14 @@
 """A spooled file as pages: told apart by content, rendered one page at a time within a bound of pixels. Worker-side.
 
-Owns the values, the bounds and the choice of the reader; PDF is in `pages_pdf`, images in `pages_image`.
+Owns the values, the bounds and the choice of the reader; PDF is in `pages_pdf`, images in `pages_image`. What they say of a file
+names it "the scan": a person reads it beside the scan's own name, and does not know our copy.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ocrwatch.errors import EmptyDocument, Infrastructure, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText, Word
@@ -87,35 +87,35 @@ class Document(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the file and its memory back."""
+        """Give its memory back."""
         ...
 
 
-def open_document(path: Path) -> Document:
-    """Open a file by what it holds, whatever its name.
+def open_document(file: BinaryIO) -> Document:
+    """Read a file by what it holds, whatever its name; it stays the caller's to close, after the document.
 
     Raises UnsupportedFile, CorruptFile, EncryptedFile, EmptyDocument or OversizedPage; Infrastructure when it can't be read.
     """
     # Each reader brings a native library: a worker that only sees images never loads the other.
-    if (format_ := detect(path)) == "pdf":
+    if (format_ := detect(file)) == "pdf":
         from ocrwatch.ocr.pages_pdf import PdfDocument
 
-        return PdfDocument(path)
+        return PdfDocument(file)
     from ocrwatch.ocr.pages_image import ImageDocument
 
-    return ImageDocument(path, format_)
+    return ImageDocument(file, format_)
 
 
-def detect(path: Path) -> str:
+def detect(file: BinaryIO) -> str:
     """The format of a file by its first bytes. Raises UnsupportedFile or EmptyDocument; Infrastructure when it can't be read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError as error:  # the copy in the spool is ours: its disk or its rights are at fault, never what it holds
-        message = f"the copy of the scan, {path}, cannot be read: {error.strerror}"
-        raise Infrastructure(message, "check the disk of `state_dir`, and that the service's user may read it") from error
+        file.seek(0)
+        head = file.read(_HEAD_BYTES)
+        file.seek(0)
+    except OSError as error:  # the copy in the spool is ours: its disk is at fault, never what it holds
+        raise Infrastructure(f"the copy of the scan cannot be read: {error.strerror}", "check the disk of `state_dir`") from error
     if not head:
-        raise EmptyDocument(f"{path.name} has no content")
+        raise EmptyDocument("the scan has no content")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
     for magic, format_ in _MAGIC.items():
@@ -124,4 +124,4 @@ def detect(path: Path) -> str:
     # Readers of PDF accept what stands before the header, as mail gateways put it there.
     if b"%PDF-" in head:
         return "pdf"
-    raise UnsupportedFile(f"{path.name} is none of PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000")
+    raise UnsupportedFile("the scan is none of PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000")

@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
@@ -41,11 +41,10 @@ _GUESS_DPI = (70.0, 600.0)
 class ImageDocument:
     """An image file. See `Document`."""
 
-    def __init__(self, path: Path, format_: str) -> None:
+    def __init__(self, file: BinaryIO, format_: str) -> None:
         self.format = format_
-        self._name = path.name
-        with self._translated("cannot be opened"):
-            self._image = Image.open(path, formats=_FORMATS)
+        with self._translated("the scan cannot be opened"):
+            self._image = Image.open(file, formats=_FORMATS)
             try:
                 self._frames = _page_frames(self._image)
             except BaseException:
@@ -53,7 +52,7 @@ class ImageDocument:
                 raise
         self.pages = len(self._frames)
         if not self.pages:
-            raise EmptyDocument(f"{self._name} has no page")
+            raise EmptyDocument("the scan has no page")
 
     def render(self, page: int, bounds: Bounds) -> Rendered:
         """See `Document.render`."""
@@ -92,11 +91,13 @@ class ImageDocument:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-            raise OversizedPage(f"{self._name} {what}: the image is too large", "scan it at a lower resolution") from error
+            raise OversizedPage(f"{what}: the image is too large", "scan it at a lower resolution") from error
         except UnidentifiedImageError as error:
-            raise CorruptFile(f"{self._name} {what}: it begins like a {self.format} file and is none") from error
+            raise CorruptFile(f"{what}: it begins like a {self.format} file and is none") from error
         except _BROKEN as error:
-            raise CorruptFile(f"{self._name} {what}: {error or type(error).__name__}") from error
+            # The words of the system alone: with its number comes the path of our copy.
+            detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise CorruptFile(f"{what}: {detail}") from error
 
 
 def _page_frames(image: Image.Image) -> list[int]:

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import c_int
 from dataclasses import dataclass, replace
-from itertools import groupby
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import groupby, pairwise
+from typing import Any, BinaryIO, NamedTuple
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -53,17 +52,16 @@ class PdfDocument:
 
     format = "pdf"
 
-    def __init__(self, path: Path) -> None:
-        self._name = path.name
+    def __init__(self, file: BinaryIO) -> None:
         try:
             _forget_last_error()
             # PDFium tries the empty password by itself.
-            self._pdf = pypdfium2.PdfDocument(path)
+            self._pdf = pypdfium2.PdfDocument(file)
         except pypdfium2.PdfiumError as error:
             raise self._unopened(error) from error
         self.pages = len(self._pdf)
         if not self.pages:
-            raise EmptyDocument(f"{self._name} has no page")
+            raise EmptyDocument("the scan has no page")
         # What was filled into a form is drawn only with this.
         if self._pdf.get_formtype() != pdfium.FORMTYPE_NONE:
             self._pdf.init_forms()
@@ -108,7 +106,7 @@ class PdfDocument:
             loaded = self._pdf[number - 1]
             yield loaded
         except (pypdfium2.PdfiumError, IndexError, ValueError, RuntimeError) as error:
-            raise CorruptFile(f"page {number} of {self._name} cannot be read: {error}") from error
+            raise CorruptFile(f"page {number} cannot be read: {error}") from error
         except MemoryError as error:
             raise self._too_large(number) from error
         finally:
@@ -118,7 +116,7 @@ class PdfDocument:
     def _size(self, loaded: Any, page: int) -> tuple[float, float]:
         width_pt, height_pt = loaded.get_size()
         if not (0 < width_pt < float("inf") and 0 < height_pt < float("inf")):
-            raise CorruptFile(f"page {page} of {self._name} has no area")
+            raise CorruptFile(f"page {page} has no area")
         return width_pt, height_pt
 
     def _refuse_huge_images(self, loaded: Any, page: int, bounds: Bounds) -> None:
@@ -134,15 +132,15 @@ class PdfDocument:
                 raise self._too_large(page)
 
     def _too_large(self, page: int) -> OversizedPage:
-        return OversizedPage(f"page {page} of {self._name} holds too large an image", "scan it at a lower resolution")
+        return OversizedPage(f"page {page} holds too large an image", "scan it at a lower resolution")
 
     def _unopened(self, error: pypdfium2.PdfiumError) -> Exception:
         code = getattr(error, "err_code", None)
         if code == pdfium.FPDF_ERR_PASSWORD:
-            return EncryptedFile(f"{self._name} needs a password", "store a copy without one")
+            return EncryptedFile("the scan needs a password", "store a copy without one")
         if code == pdfium.FPDF_ERR_SECURITY:
-            return EncryptedFile(f"{self._name} is encrypted in a way that is not known here", "store a copy without encryption")
-        return CorruptFile(f"{self._name} cannot be opened as PDF: {error}")
+            return EncryptedFile("the scan is encrypted in a way that is not known here", "store a copy without encryption")
+        return CorruptFile(f"the scan cannot be opened as PDF: {error}")
 
 
 def _forget_last_error() -> None:
@@ -173,13 +171,29 @@ def _read(text_page: Any, page: Any, size_px: tuple[int, int]) -> tuple[str, tup
     drawn = tidy(str(text_page.get_text_range()))
     if text_page.count_chars() > _MAX_CHARACTERS:
         return drawn, ()
-    lines = [line for glyphs in _drawn_lines(text_page) if (line := _line(glyphs)) is not None]
-    runs = [replace(line.run.turned(page.get_rotation()), number=number) for number, line in enumerate(lines)]
+    as_drawn = list(_drawn_lines(text_page))
     is_right_to_left = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in drawn)
+    turn = 0 if is_right_to_left else _turn(as_drawn)
+    lines = [line for glyphs in as_drawn if (line := _line(glyphs)) is not None]
+    runs = [replace(line.run.turned(turn), number=number) for number, line in enumerate(lines)]
     rows = [[run] for run in runs] if is_right_to_left else in_reading_order(runs)
     words = [[Word(word.text, 0, _in_pixels(word, page, size_px)) for word in line.words] for line in lines]
-    text, placed = typeset(in_words(rows, words, separators=_separators(lines)))
+    text, placed = typeset(in_words(rows, words, separators=_separators(lines, turn)))
     return (text, placed) if _letters(text) == _letters(drawn) else (drawn, ())  # an order, never a loss
+
+
+def _turn(lines: Sequence[Sequence[_Glyph]]) -> int:
+    """By how many degrees clockwise, in quarters, most text runs from left to right; what the page says of its turn may be wrong.
+
+    Told by where each letter stands beside the one before: a font's matrix may turn what another turns back.
+    """
+    steps: Counter[int] = Counter()
+    for glyphs in lines:
+        for one, other in pairwise(glyph.box for glyph in glyphs if not glyph.text.isspace()):
+            right, up = (other[side] + other[side + 2] - one[side] - one[side + 2] for side in (0, 1))
+            if right or up:
+                steps[(0 if right > 0 else 180) if abs(right) >= abs(up) else (90 if up > 0 else 270)] += 1
+    return steps.most_common(1)[0][0] if steps else 0
 
 
 def _drawn_lines(text_page: Any) -> Iterator[list[_Glyph]]:
@@ -225,9 +239,9 @@ def _run(text: str, boxes: Sequence[Rectangle]) -> Run:
     return Run(min(left), min(bottom), max(right), max(top), text)
 
 
-def _separators(lines: Sequence[_Line]) -> list[list[str]]:
+def _separators(lines: Sequence[_Line], turn: int) -> list[list[str]]:
     """What parts the words of each line: what was drawn, but for a single blank that stands in a gap as wide as a column's."""
-    measured = separators_of([line.words for line in lines])
+    measured = separators_of([[word.turned(turn) for word in line.words] for line in lines])
     pairs = (zip(line.gaps, gaps, strict=True) for line, gaps in zip(lines, measured, strict=True))
     return [[gap if drawn == " " else drawn for drawn, gap in line] for line in pairs]
 

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFailed, WorkerRefused
 from ocrwatch.ocr.engine import EngineName, PageResult
@@ -28,7 +29,7 @@ _IDLE_S = 60.0  # a recognition worker starts in a tenth of a second and holds 4
 class PageTask:
     """What to recognize, and how.
 
-    path: the spooled file. page: from 1. timeout_s: the page's budget.
+    path: the spooled file. page: from 1. timeout_s: the page's budget, in all. psm: see `Engine.recognize`.
     begins: called when a worker takes it, before anything is done; what it raises is the answer.
     """
 
@@ -38,6 +39,7 @@ class PageTask:
     languages: tuple[str, ...]
     pdf_text: str
     timeout_s: float
+    psm: int | None = None
     begins: Callable[[], None] = lambda: None
 
 
@@ -52,6 +54,7 @@ class Inspection:
 @dataclass(frozen=True)
 class _Work:
     engine: EngineName
+    path: str
     request: Mapping[str, Any]
     timeout_s: float
     begins: Callable[[], None]
@@ -87,16 +90,16 @@ class RecognitionPool:
 
     def inspect(self, inbox: str, job: int, task: PageTask) -> Future[Inspection]:
         """What the file of a task is and how many pages it has."""
-        future = self._put(inbox, job, task, {"op": "inspect", "path": task.path})
+        future = self._put(inbox, job, task, {"op": "inspect"})
         return _then(future, lambda reply: Inspection(format=str(reply["format"]), pages=int(reply["pages"])))
 
     def recognize(self, inbox: str, job: int, task: PageTask) -> Future[PageResult]:
         """The text of one page."""
         request = {
             "op": "recognize",
-            "path": task.path,
             "page": task.page,
             "languages": list(task.languages),
+            "psm": task.psm,
             "pdf_text": task.pdf_text,
         }
         return _then(self._put(inbox, job, task, request), PageResult.from_json)
@@ -135,7 +138,7 @@ class RecognitionPool:
 
     def _put(self, inbox: str, job: int, task: PageTask, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         answer: Future[dict[str, Any]] = Future()
-        if not self._queue.put(inbox, job, _Work(task.engine, request, task.timeout_s, task.begins, answer)):
+        if not self._queue.put(inbox, job, _Work(task.engine, task.path, request, task.timeout_s, task.begins, answer)):
             answer.cancel()
         return answer
 
@@ -155,13 +158,25 @@ class RecognitionPool:
         try:
             _have_ready(worker)
             work.begins()
-            work.answer.set_result(worker.call(work.request, deadline_s=work.timeout_s))
+            with _opened(work.path) as file:
+                limit_s = work.timeout_s
+                reply = worker.call(work.request, deadline_s=limit_s, total_s=limit_s, descriptor=file.fileno())
+            work.answer.set_result(reply)
         except OcrwatchError as error:
             # A worker that we kill to be gone in time is no death that the page is to blame for.
             work.answer.set_exception(CancelledError() if self._stopping.is_set() else error)
         except Exception as error:  # one page's trouble, a bug of ours, must not end the thread of all the others
             log.exception("a page was given up unforeseen")
             work.answer.set_exception(WorkerRefused(f"{type(error).__name__}: {error}"))
+
+
+def _opened(path: str) -> BinaryIO:
+    """The one file that the worker gets to read: by a descriptor, for it may open none of its own, a neighbour's least of all."""
+    try:
+        return Path(path).open("rb")
+    except OSError as error:  # our copy, in the spool: its disk or its rights are at fault, never what it holds
+        message = f"the copy of the scan, {path}, cannot be read: {error.strerror}"
+        raise Infrastructure(message, "check the disk of `state_dir`, and that the service's user may read it") from error
 
 
 def _have_ready(worker: Supervised) -> None:

@@ -125,6 +125,7 @@ class Reader:
             languages=treatment.languages,
             pdf_text=treatment.pdf_text,
             timeout_s=treatment.page_timeout_s,
+            psm=treatment.psm,
             begins=lambda: self._begins(job, number),
         )
 

@@ -23,7 +23,7 @@ from ocrwatch.ocr.tessdata import installed_languages, require
 from ocrwatch.ocr.text import printable, typeset
 
 MAX_SIDE_PX = 32767  # Tesseract's coordinates are 16 bits
-AUTOMATIC = int(tesserocr.PSM.AUTO)
+_AUTOMATIC = int(tesserocr.PSM.AUTO)
 _WORD, _SYMBOL, _LINE, _PARAGRAPH = (
     tesserocr.RIL.WORD,
     tesserocr.RIL.SYMBOL,
@@ -38,8 +38,7 @@ _NO_ORIENTATION = "the orientation was not looked for: apt install tesseract-ocr
 class TesseractEngine:
     """The engine that needs no licence.
 
-    tessdata: folder of the language data. psm: Tesseract's page segmentation mode, which tells what a page looks like; it finds
-    out by itself with 3. alternatives: gather them (10 % more time).
+    tessdata: folder of the language data. alternatives: gather them (10 % more time).
     """
 
     name = EngineName.TESSERACT
@@ -47,9 +46,8 @@ class TesseractEngine:
     licensed: bool | None = None
     max_pixels = 100_000_000
 
-    def __init__(self, tessdata: Path, *, psm: int = AUTOMATIC, alternatives: bool = True) -> None:
+    def __init__(self, tessdata: Path, *, alternatives: bool = True) -> None:
         self._tessdata = tessdata
-        self._psm = psm
         self._alternatives = alternatives
         self._apis: dict[tuple[str, ...], Any] = {}
         self._orientation = OrientationFinder(tessdata)
@@ -58,11 +56,12 @@ class TesseractEngine:
         """The canonical codes of the languages that can be read here."""
         return installed_languages(self._tessdata)
 
-    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float) -> Recognized:
+    def recognize(self, image: Image, *, languages: tuple[str, ...], dpi: float, psm: int | None = None) -> Recognized:
         """See `Engine.recognize`."""
         if max(image.size) > MAX_SIDE_PX:
             raise OversizedPage(f"the page image of {image.width} x {image.height} pixels is longer than Tesseract can take")
         api = self._api(languages)
+        api.SetPageSegMode(_AUTOMATIC if psm is None else psm)
         best = self._read(api, image, dpi=dpi, degrees=0)
         if best.is_upright or not self._orientation.available:
             return best.result  # the look at the orientation would cost a third of the reading
@@ -81,7 +80,7 @@ class TesseractEngine:
         names = require(self._tessdata, languages)
         if names not in self._apis:
             try:
-                api = tesserocr.PyTessBaseAPI(path=str(self._tessdata), lang="+".join(names), psm=self._psm)
+                api = tesserocr.PyTessBaseAPI(path=str(self._tessdata), lang="+".join(names))
             except RuntimeError as error:
                 raise MissingPart(
                     f"Tesseract cannot load its data for {', '.join(names)} from {self._tessdata}",

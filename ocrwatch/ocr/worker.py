@@ -1,11 +1,11 @@
 """The recognition worker: one engine, one page of a spooled file at a time. Run as `python -m ocrwatch.ocr.worker FD PPID`.
 
 Options (the first frame): engine; tessdata, license_file, openssl (paths or null); allow_trial; detect_areas, filters (see
-`AsposeOptions`); psm; alternatives; threads; scratch (the working directory: Aspose writes there); documents (the one folder, or
-file, from which files are read; without it, any).
+`AsposeOptions`); alternatives; threads.
 Hello: engine, version, languages (canonical codes), licensed, licence (see `Licence`, or null), sandbox (see `Confinement`).
 
-Operations: `inspect {path}` -> {format, pages}; `recognize {path, page, languages, pdf_text, dpi, max_pixels}` -> a PageResult;
+Operations: `inspect {}` -> {format, pages}; `recognize {page, languages, psm, pdf_text, dpi, max_pixels}` -> a PageResult; both
+of the file whose `descriptor` comes with the request.
 `prove {languages}` -> {shown, read, proven}: what a page made on the spot shows, what was read there, whether that will do.
 """
 
@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from ocrwatch.errors import MissingPart, OversizedPage, UsageError
 from ocrwatch.ocr import proof
@@ -25,7 +26,7 @@ from ocrwatch.ocr.pages import DEFAULT_DPI, DEFAULT_MAX_PIXELS, Bounds, Document
 from ocrwatch.ocr.tessdata import find_tessdata
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.worker import sandbox
-from ocrwatch.worker.child import Handler, Message, progress, serve
+from ocrwatch.worker.child import Handler, Message, serve
 
 # PDFium keeps what it parsed: walking 50 pages of one document grew to 142 MB.
 _REOPEN_AFTER_PAGES = 25
@@ -33,9 +34,7 @@ _REOPEN_AFTER_PAGES = 25
 
 def start(options: Message) -> tuple[Message, Mapping[str, Handler]]:
     """Prepare the environment, lock this process in, then load the engine that the options name."""
-    if scratch := options.get("scratch"):
-        os.chdir(scratch)
-        os.environ["TMPDIR"] = str(scratch)
+    os.chdir("/")  # what a library would drop where it stands has no place here
     os.environ["OMP_THREAD_LIMIT"] = str(int(options.get("threads") or 1))
     confinement = sandbox.enter(policy(options))
     engine, license_file = _engine(options), _path(options.get("license_file"))
@@ -52,24 +51,22 @@ def start(options: Message) -> tuple[Message, Mapping[str, Handler]]:
 
 
 def policy(options: Message) -> sandbox.Policy:
-    """The documents, and what the engine reads of its own; to write, the scratch folder."""
+    """To read what the engine reads of its own, and no scan, which comes open; to write, nothing: it might fill the disk."""
     readable = (
-        _path(options.get("documents")) or Path("/"),
         _path(options.get("license_file")),
         _tessdata_or_none(_path(options.get("tessdata"))),
         find_openssl(_path(options.get("openssl"))) if options["engine"] == EngineName.ASPOSE else None,
     )
-    return sandbox.Policy(readable=tuple(filter(None, readable)), scratch=_path(options.get("scratch")))
+    return sandbox.Policy(readable=tuple(filter(None, readable)))
 
 
 def _engine(options: Message) -> Engine:
     # The imports wait for the environment, which the native libraries read as they load.
     tessdata = _path(options.get("tessdata"))
     if EngineName(options["engine"]) is EngineName.TESSERACT:
-        from ocrwatch.ocr.tesseract import AUTOMATIC, TesseractEngine
+        from ocrwatch.ocr.tesseract import TesseractEngine
 
-        psm, alternatives = int(options.get("psm") or AUTOMATIC), bool(options.get("alternatives", True))
-        return TesseractEngine(find_tessdata(tessdata), psm=psm, alternatives=alternatives)
+        return TesseractEngine(find_tessdata(tessdata), alternatives=bool(options.get("alternatives", True)))
 
     from ocrwatch.ocr import aspose
 
@@ -102,7 +99,7 @@ class _Worker:
 
     def inspect(self, request: Message) -> Message:
         """What the file is, and how many pages it has."""
-        document = self._opened.document(Path(request["path"]))
+        document = self._opened.document(request["descriptor"])
         return {"format": document.format, "pages": document.pages}
 
     def prove(self, request: Message) -> Message:
@@ -118,21 +115,20 @@ class _Worker:
             raise OversizedPage(f"there is no memory for page {request['page']}", "scan it at a lower resolution") from error
 
     def _recognize(self, request: Message) -> PageResult:
-        document, page = self._opened.document(Path(request["path"])), int(request["page"])
+        document, page = self._opened.document(request["descriptor"]), int(request["page"])
         if not 1 <= page <= document.pages:
             raise UsageError(f"there is no page {page}, the document has {document.pages}")
         max_pixels = min(int(request.get("max_pixels") or DEFAULT_MAX_PIXELS), self._engine.max_pixels)
         bounds = Bounds(dpi=float(request.get("dpi") or DEFAULT_DPI), max_pixels=max_pixels)
-        progress(stage="render", page=page)
         begun = time.monotonic()
         layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)), dpi=bounds.dpi)
         if layer is not None:
             return _from_layer(layer, bounds, render_s=time.monotonic() - begun)
         rendered = document.render(page, bounds)
         render_s = time.monotonic() - begun
-        progress(stage="recognize", page=page)
         begun = time.monotonic()
-        found = self._engine.recognize(rendered.image, languages=tuple(request["languages"]), dpi=rendered.dpi)
+        languages, psm = tuple(request["languages"]), request.get("psm")
+        found = self._engine.recognize(rendered.image, languages=languages, dpi=rendered.dpi, psm=psm)
         width_px, height_px = rendered.image.size
         if found.rotation_deg in {90, 270}:
             width_px, height_px = height_px, width_px
@@ -174,15 +170,20 @@ class _Opened:
 
     def __init__(self) -> None:
         self._document: Document | None = None
-        self._identity: tuple[object, ...] = ()
+        self._file: BinaryIO | None = None
+        self._identity: tuple[int, ...] = ()
         self._served = 0
 
-    def document(self, path: Path) -> Document:
-        """The open document of this path. Raises what `open_document` raises."""
-        identity = _identity(path)
+    def document(self, descriptor: int) -> Document:
+        """The open document of this file; the descriptor is taken over. Raises what `open_document` raises."""
+        file = os.fdopen(descriptor, "rb")
+        identity = _identity(descriptor)
         if self._document is None or identity != self._identity or self._served >= _REOPEN_AFTER_PAGES:
             self.close()
-            self._document, self._identity = open_document(path), identity
+            self._file, self._identity = file, identity
+            self._document = open_document(file)
+        else:
+            file.close()
         self._served += 1
         return self._document
 
@@ -190,15 +191,14 @@ class _Opened:
         """Give the document back, if there is one."""
         if self._document is not None:
             self._document.close()
-        self._document, self._served = None, 0
+        if self._file is not None:
+            self._file.close()
+        self._document, self._file, self._served = None, None, 0
 
 
-def _identity(path: Path) -> tuple[object, ...]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (path,)  # opening it tells what is wrong
-    return (path, status.st_ino, status.st_size, status.st_mtime_ns)
+def _identity(descriptor: int) -> tuple[int, ...]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ A worker module's main is
         serve(start)
 
 `start` gets the options of the first frame, *before* any native library is imported, and returns the hello (a JSON object
-for the parent) and the handlers by operation name. A handler takes the request and returns the reply, both JSON objects.
+for the parent) and the handlers by operation name. A handler takes the request and returns the reply, both JSON objects. Where
+the parent sent an open file along, its number is the request's `descriptor`, and the handler's to close.
 A worker that meets what others wrote enters `ocrwatch.worker.sandbox` first of all in its `start`.
 """
 
@@ -69,7 +70,10 @@ def _answer_until_closed(channel: socket.socket, start: Start) -> None:
             return hello
 
         channel.sendall(frames.encode(_reply(begin, options)))
-        while (request := frames.receive(channel)) is not None:
+        while (received := frames.receive_with_descriptor(channel)) is not None:
+            request, descriptor = received
+            if descriptor is not None:
+                request["descriptor"] = descriptor
             handler = handlers.get(str(request.get("op")))
             channel.sendall(frames.encode(_reply(handler or _unknown, request)))
 

@@ -39,9 +39,10 @@ def decode(body: bytes) -> dict[str, Any]:
 
 
 class FrameReader:
-    """Cuts a byte stream into messages. Feed it what arrives; it keeps what is not whole yet."""
+    """Cuts a byte stream into messages of at most `limit_bytes`. Feed it what arrives; it keeps what is not whole yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._limit_bytes = limit_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ class FrameReader:
         messages = []
         while len(self._buffer) >= _HEADER.size:
             (length,) = _HEADER.unpack_from(self._buffer)
-            if length > MAX_FRAME_BYTES:
+            if length > self._limit_bytes:
                 raise FrameError(f"a frame of {length} bytes was announced")
             end = _HEADER.size + length
             if len(self._buffer) < end:
@@ -63,13 +64,32 @@ class FrameReader:
 def receive(channel: socket.socket) -> dict[str, Any] | None:
     """The next message, waiting for it; None when the other side has closed between two frames."""
     header = _receive_exactly(channel, _HEADER.size, may_end=True)
-    if header is None:
+    return None if header is None else _body(channel, header)
+
+
+def send(channel: socket.socket, message: dict[str, Any], *, descriptor: int | None) -> None:
+    """One message; the other side gets a descriptor of its own for what ours is open for."""
+    data = encode(message)
+    if descriptor is not None:  # it goes with the first byte
+        socket.send_fds(channel, [data[:1]], [descriptor])
+        data = data[1:]
+    channel.sendall(data)
+
+
+def receive_with_descriptor(channel: socket.socket) -> tuple[dict[str, Any], int | None] | None:
+    """The next message, and the descriptor that came with it, which is the caller's to close; None as with `receive`."""
+    first, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not first:
         return None
+    rest = _receive_exactly(channel, _HEADER.size - 1, may_end=False)
+    return _body(channel, first + (rest or b"")), descriptors[0] if descriptors else None
+
+
+def _body(channel: socket.socket, header: bytes) -> dict[str, Any]:
     (length,) = _HEADER.unpack(header)
     if length > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {length} bytes was announced")
-    body = _receive_exactly(channel, length, may_end=False)
-    return decode(body or b"")
+    return decode(_receive_exactly(channel, length, may_end=False) or b"")
 
 
 def _receive_exactly(channel: socket.socket, length: int, *, may_end: bool) -> bytes | None:

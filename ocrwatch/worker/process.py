@@ -7,6 +7,7 @@ A process is asked by one thread; `kill` may come from any.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
@@ -41,6 +42,7 @@ class WorkerSpec:
     module: run with `python -m`; it calls `ocrwatch.worker.child.serve`. options: its first frame.
     environment: added to a small base, the daemon's own variables do not pass (credentials stay here).
     start_s: limit for its hello. memory_bytes: resident memory beyond which it is killed; None for no limit.
+    answer_bytes: the longest frame that is taken from it; in the parent, as values, it may be thirty times as much.
     ended: once set, the process is killed under whatever it is doing, its start included.
     """
 
@@ -50,6 +52,7 @@ class WorkerSpec:
     directory: Path | None = None
     start_s: float = 30.0
     memory_bytes: int | None = None
+    answer_bytes: int = frames.MAX_FRAME_BYTES
     ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
@@ -67,7 +70,7 @@ class WorkerProcess:
         self._spec = spec
         ours, theirs = socket.socketpair()
         self._channel = ours
-        self._reader = frames.FrameReader()
+        self._reader = frames.FrameReader(spec.answer_bytes)
         self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
         try:
             with theirs:
@@ -87,13 +90,22 @@ class WorkerProcess:
             self.release()
             raise
 
-    def call(self, request: Mapping[str, Any], *, deadline_s: float, progress: Progress | None = None) -> dict[str, Any]:
+    def call(
+        self,
+        request: Mapping[str, Any],
+        *,
+        deadline_s: float,
+        total_s: float = math.inf,
+        progress: Progress | None = None,
+        descriptor: int | None = None,
+    ) -> dict[str, Any]:
         """The reply to one request.
 
-        deadline_s: time without an answer or a progress frame after which the child is killed.
+        deadline_s: time without an answer or a progress frame after which the child is killed. total_s: time after which it is
+        killed whatever its progress. descriptor: of an open file that the child gets, whether or not it could open it itself.
         Raises the OcrwatchError that the child answered; WorkerDied and WorkerTimedOut when it is gone afterwards.
         """
-        return self._exchange(dict(request), deadline_s=deadline_s, progress=progress)
+        return self._exchange(dict(request), deadline_s=deadline_s, total_s=total_s, progress=progress, descriptor=descriptor)
 
     @property
     def alive(self) -> bool:
@@ -130,11 +142,19 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
 
-    def _exchange(self, message: dict[str, Any], *, deadline_s: float, progress: Progress | None) -> dict[str, Any]:
+    def _exchange(
+        self,
+        message: dict[str, Any],
+        *,
+        deadline_s: float,
+        total_s: float = math.inf,
+        progress: Progress | None,
+        descriptor: int | None = None,
+    ) -> dict[str, Any]:
         try:
             self._channel.settimeout(deadline_s)
-            self._channel.sendall(frames.encode(message))
-            reply = self._await_reply(deadline_s, progress)
+            frames.send(self._channel, message, descriptor=descriptor)
+            reply = self._await_reply(deadline_s, total_s, progress)
         except (OSError, frames.FrameError) as error:
             self.kill()
             raise WorkerDied(self._describe_death(str(error))) from error
@@ -149,8 +169,9 @@ class WorkerProcess:
             raise WorkerDied(f"{self._spec.module} sent a frame that is no answer and was killed")
         return answer
 
-    def _await_reply(self, deadline_s: float, progress: Progress | None) -> dict[str, Any]:
-        limit = time.monotonic() + deadline_s
+    def _await_reply(self, deadline_s: float, total_s: float, progress: Progress | None) -> dict[str, Any]:
+        end = time.monotonic() + total_s
+        limit = min(time.monotonic() + deadline_s, end)
         readable = select.poll()
         readable.register(self._channel, select.POLLIN)
         while True:
@@ -161,18 +182,18 @@ class WorkerProcess:
                 for message in self._reader.feed(data):
                     if "progress" not in message:
                         return message
-                    limit = time.monotonic() + deadline_s
+                    limit = min(time.monotonic() + deadline_s, end)
                     if progress is not None:
                         progress(message["progress"])
-            self._enforce_limits(limit, deadline_s)
+            self._enforce_limits(limit, total_s if limit == end else deadline_s)
 
-    def _enforce_limits(self, limit: float, deadline_s: float) -> None:
+    def _enforce_limits(self, limit: float, given_s: float) -> None:
         if self._spec.ended.is_set():
             self.kill()
             raise WorkerDied(f"{self._spec.module} was ended before it had answered")
         if time.monotonic() > limit:
             self.kill()
-            raise WorkerTimedOut(f"{self._spec.module} gave no answer within {deadline_s:g} s and was killed")
+            raise WorkerTimedOut(f"{self._spec.module} gave no answer within {given_s:g} s and was killed")
         allowed = self._spec.memory_bytes
         if allowed is not None and (held := self.resident_bytes()) > allowed:
             self.kill()

@@ -20,7 +20,7 @@ import ocrwatch
 from ocrwatch.worker import landlock, seccomp
 from ocrwatch.worker.landlock import DRIVE, READ, WRITE, Grant, Rights
 
-_LARGEST_FILE_BYTES = 64 * 2**20  # of what an engine drops in its scratch folder; logs, in practice
+_LARGEST_FILE_BYTES = 64 * 2**20  # of what a worker drops in its scratch folder; without one it writes no file at all
 _MOST_DESCRIPTORS = 1024  # each holds memory of the kernel that counts for nobody
 
 _LIBRARIES = (
@@ -84,7 +84,7 @@ def enter(policy: Policy) -> Confinement:
     _bound(resource.RLIMIT_CORE, 0)  # no page, and no text of one, in a core file
     _bound(resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS)
     if not devices:  # CUDA's files in memory count as files; there is no folder to write in
-        _bound(resource.RLIMIT_FSIZE, _LARGEST_FILE_BYTES)
+        _bound(resource.RLIMIT_FSIZE, _LARGEST_FILE_BYTES if policy.scratch is not None else 0)
     sys.dont_write_bytecode = True  # the packages are read-only from here on
     lacking: list[str] = []
     known, filtered = 0, False

@@ -12,6 +12,7 @@ so a request, a timer and an exit can never meet half-way: they happen one after
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -128,8 +129,16 @@ class Supervised:
                 f"a worker cannot be started: {error}", "check memory, disk and limits of the service"
             ) from error
 
-    def call(self, request: Mapping[str, Any], *, deadline_s: float, progress: Progress | None = None) -> dict[str, Any]:
-        """The reply to one request, starting the process when there is none.
+    def call(
+        self,
+        request: Mapping[str, Any],
+        *,
+        deadline_s: float,
+        total_s: float = math.inf,
+        progress: Progress | None = None,
+        descriptor: int | None = None,
+    ) -> dict[str, Any]:
+        """The reply to one request, starting the process when there is none. See `WorkerProcess.call`.
 
         Raises what the child answered; after WorkerDied or WorkerTimedOut the process is gone and reaped.
         """
@@ -140,7 +149,7 @@ class Supervised:
         try:
             if self._interrupted.is_set():
                 process.kill()
-            reply = process.call(request, deadline_s=deadline_s, progress=progress)
+            reply = process.call(request, deadline_s=deadline_s, total_s=total_s, progress=progress, descriptor=descriptor)
         except (WorkerDied, WorkerTimedOut) as error:
             self._discard(str(error))
             raise

@@ -1,4 +1,4 @@
-"""The real engines and the real model inside the sandbox: they do their work, with nothing but their documents to read."""
+"""The real engines and the real model inside the sandbox: they do their work, with no way to a scan but the one in hand."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from ocrwatch.correction.edits import apply
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.correction.worker import policy
 from ocrwatch.doctor import Finding, Verdict, examine
-from ocrwatch.errors import MissingPart, OcrwatchError
+from ocrwatch.errors import MissingPart
 from ocrwatch.ocr.engine import PageResult
 from ocrwatch.ocr.tessdata import find_tessdata
+from ocrwatch.ocr.worker import policy as reading_policy
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.worker import landlock, sandbox
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
@@ -54,12 +55,9 @@ def started(module: str, **options: Any) -> Iterator[WorkerProcess]:
 
 
 @contextmanager
-def engine(name: str, folder: Path) -> Iterator[tuple[WorkerProcess, Path]]:
-    """A recognition worker as the daemon starts one, and the folder of its documents."""
-    documents, scratch = folder / "jobs", folder / "scratch"
-    documents.mkdir()
-    scratch.mkdir()
-    options: dict[str, Any] = {"engine": name, "documents": str(documents), "scratch": str(scratch), "threads": 1}
+def engine(name: str) -> Iterator[WorkerProcess]:
+    """A recognition worker as the daemon starts one."""
+    options: dict[str, Any] = {"engine": name, "threads": 1}
     if name == "aspose":
         openssl = find_openssl()
         if openssl is None:
@@ -71,23 +69,24 @@ def engine(name: str, folder: Path) -> Iterator[tuple[WorkerProcess, Path]]:
         except MissingPart as error:
             pytest.skip(str(error))
     with started("ocrwatch.ocr.worker", **options) as worker:
-        yield worker, documents
+        yield worker
 
 
 def recognize(worker: WorkerProcess, path: Path) -> PageResult:
     """The first page of a file."""
-    request = {"op": "recognize", "path": str(path), "page": 1, "languages": ["en"]}
-    return PageResult.from_json(worker.call(request, deadline_s=LIMIT_S))
+    request = {"op": "recognize", "page": 1, "languages": ["en"]}
+    with path.open("rb") as file:
+        return PageResult.from_json(worker.call(request, deadline_s=LIMIT_S, descriptor=file.fileno()))
 
 
 @pytest.mark.parametrize("name", ["tesseract", "aspose"])
 def test_engine_reads_a_page_inside_the_sandbox(name: str, tmp_path: Path) -> None:
     """An image and a PDF; the sandbox holds while it does."""
-    with engine(name, tmp_path) as (worker, documents):
-        scans.write(documents / "letter.png", LINES)
-        Image.open(documents / "letter.png").convert("RGB").save(documents / "letter.pdf", resolution=150)
+    with engine(name) as worker:
+        scans.write(tmp_path / "letter.png", LINES)
+        Image.open(tmp_path / "letter.png").convert("RGB").save(tmp_path / "letter.pdf", resolution=150)
         for scan in ("letter.png", "letter.pdf"):
-            assert "brown fox" in recognize(worker, documents / scan).text
+            assert "brown fox" in recognize(worker, tmp_path / scan).text
         held = worker.hello["sandbox"]
         assert held["landlock"] > 0
         assert held["seccomp"] is True
@@ -96,25 +95,25 @@ def test_engine_reads_a_page_inside_the_sandbox(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["tesseract", "aspose"])
-def test_engine_reads_nothing_but_its_documents(name: str, tmp_path: Path) -> None:
-    """A scan beside the folder cannot be read, and the worker goes on."""
-    with engine(name, tmp_path) as (worker, documents):
-        for folder in (tmp_path, documents):
-            scans.write(folder / "letter.png", LINES)
-        with pytest.raises(OcrwatchError, match="Permission denied"):
-            recognize(worker, tmp_path / "letter.png")
-        assert "brown fox" in recognize(worker, documents / "letter.png").text
+def test_engine_has_nowhere_to_write(name: str, tmp_path: Path) -> None:
+    """A hostile scan cannot fill the disk: reading a page needs no file of its own, and none can be made."""
+    assert reading_policy({"engine": name}).scratch is None
+    with engine(name) as worker:
+        scans.write(tmp_path / "letter.png", LINES)
+        assert "brown fox" in recognize(worker, tmp_path / "letter.png").text
+        assert os.readlink(f"/proc/{worker.pid}/cwd") == "/"
+    assert list(tmp_path.iterdir()) == [tmp_path / "letter.png"]
 
 
 def test_large_page_is_read_within_the_limits(tmp_path: Path) -> None:
     """The backstop of the memory limit is far from what a page takes: an engine without memory would return an empty page."""
-    with engine("tesseract", tmp_path) as (worker, documents):
+    with engine("tesseract") as worker:
         image = Image.new("L", (7000, 5600), 255)
-        with Image.open(scans.write(documents / "letter.png", LINES)) as letter:
+        with Image.open(scans.write(tmp_path / "letter.png", LINES)) as letter:
             image.paste(letter.convert("L"), (200, 200))
         ImageDraw.Draw(image).rectangle((6000, 5000, 6900, 5500), outline=0)
-        image.save(documents / "large.png", dpi=(300, 300))
-        assert "brown fox" in recognize(worker, documents / "large.png").text
+        image.save(tmp_path / "large.png", dpi=(300, 300))
+        assert "brown fox" in recognize(worker, tmp_path / "large.png").text
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -147,8 +146,8 @@ def test_model_in_parts_behind_links_can_be_read(tmp_path: Path) -> None:
     assert not granted.gpu
 
 
-def test_daemon_gives_its_workers_the_spool_and_nothing_of_the_inbox(tmp_path: Path) -> None:
-    """What a worker may open it holds by a descriptor each: the spool and its scratch folder are all that is below the state."""
+def test_daemon_gives_its_workers_the_scan_in_hand_and_no_way_to_another(tmp_path: Path) -> None:
+    """What a worker may open it holds by a descriptor each: of the state and the inbox there is nothing but the scan in hand."""
     service, state = Service(tmp_path), tmp_path / "state"
     try:
         service.start()
@@ -158,17 +157,15 @@ def test_daemon_gives_its_workers_the_spool_and_nothing_of_the_inbox(tmp_path: P
         assert workers
         for pid in workers:
             assert _confined_threads(pid) > 0
-            held = {Path(os.readlink(descriptor)) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
-            below = {path.relative_to(state) for path in held if path.is_relative_to(state)}
-            assert {path.parts[0] for path in below} <= {"jobs", "scratch"}
-            assert Path("jobs") in below
-            assert not held & {Path("/"), tmp_path, service.inbox, state, Path("/etc"), Path("/home")}
+            held = {os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+            assert {path for path in held if path.startswith(str(tmp_path))} <= {f"{state}/jobs/1/source (deleted)"}
+            assert not held & {"/", "/etc", "/home", "/var", "/tmp", *map(str, tmp_path.parents)}
     finally:
         service.end()
 
 
 def test_command_reads_a_scan_in_its_place(tmp_path: Path) -> None:
-    """`ocrwatch ocr` copies nothing: its worker may read the one file, by whatever name it is given."""
+    """`ocrwatch ocr` copies nothing: its worker gets the one file, by whatever name it is given."""
     service = Service(tmp_path)
     scans.write(service.inbox / "letter.png", LINES)
     link = tmp_path / "link.png"

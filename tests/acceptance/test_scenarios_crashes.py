@@ -122,6 +122,22 @@ def test_file_that_ends_two_workers_is_set_aside_and_the_next_is_done(service: A
     assert not (service.inbox / "bad.png.txt").exists()
 
 
+def test_page_that_is_drawn_without_end_ends_at_its_budget(service: AskedService) -> None:
+    """A rasteriser that hangs (OMP#1010, #1279, #1104): two budgets are lost, in a worker each; the pages around it are read."""
+    service.settings["ocr"] = {"workers": 1, "page_timeout": "4s"}
+    service.write_config()
+    (service.inbox / "endless.pdf").write_bytes(hostile.pdf_without_end())
+    scans.write(service.inbox / "good.png", "a good page")
+    service.start()
+    service.wait_for("good.png", "done")
+    answer = service.wait_for("endless.pdf", "poison")
+    assert (answer["reason"], answer["deaths"], answer["pages"], answer["pages_done"]) == ("poison_file", 2, 3, 2)
+    assert "page 2 of endless.pdf cost 2 workers their life" in answer["detail"]
+    assert "gave no answer within 4 s" in answer["detail"]
+    assert not any(worker["state"] == "busy" for worker in service.status()["workers"])
+    assert beside(service.inbox / "endless.pdf") == {"good.png", "good.png.txt", "good.png.json"}
+
+
 def test_good_file_behind_every_kind_of_poison_is_done(service: AskedService, tmp_path: Path) -> None:
     """A queue of poison (OMP#1715, PM#393, GPT#947, dsc): the good file behind it is done, each of the others has a reason."""
     settings_of_inbox(service, incomplete_max="1s")

@@ -40,6 +40,28 @@ def pdf_bomb(*, side_px: int = 30_000) -> bytes:
     return _one_page(image, zlib.compress(once, 9))
 
 
+def pdf_without_end() -> bytes:
+    """Three pages with a line each; the second is painted with a tile of a thousandth of a point, 40,000 million times."""
+    tile = b"<</Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 .01 .01]/XStep .001/YStep .001/Resources<<>>"
+    drawn = b"/Resources<</Font<</T 9 0 R>>/Pattern<</P 10 0 R>>>>"
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 100]/Contents %d 0 R" + drawn + b">>"
+    line = b"BT /T 24 Tf 40 40 Td (this is page %s) Tj ET"
+    return pdf(
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R 4 0 R 5 0 R]/Count 3>>",
+        *(page % number for number in (6, 7, 8)),
+        _stream(b"<<", line % b"one"),
+        _stream(b"<<", line % b"two" + b" /Pattern cs /P scn 0 0 400 100 re f"),
+        _stream(b"<<", line % b"three"),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        _stream(tile, b"0 0 .01 .01 re f"),
+    )
+
+
+def _stream(entries: bytes, data: bytes) -> bytes:
+    return b"%s/Length %d>>stream\n%s\nendstream" % (entries, len(data), data)
+
+
 def _one_page(image: bytes, data: bytes) -> bytes:
     draw = b"200 0 0 200 0 0 cm /I Do"
     parts: Sequence[bytes] = (

@@ -1,8 +1,10 @@
 """A recognition worker that reads its part from the file: a JSON object with what each page does to it.
 
-    {"pages": [{"text": "..."}, {"die": true}, {"die_once": "MARK"}, {"hang": true}, {"corrupt": true}, {"wait_for": "MARK"}]}
+    {"pages": [{"text": "..."}, {"die": true}, {"die_once": "MARK"}, {"hang": true}, {"restless": true}, {"corrupt": true},
+               {"wait_for": "MARK"}]}
 
-MARK is a path: `die_once` ends the worker and makes it, `wait_for` answers when it is there. Other first bytes are no document.
+MARK is a path: `die_once` ends the worker and makes it, `wait_for` answers when it is there; `restless` says for ever that it
+moves. Other first bytes are no document.
 Every page that was begun leaves its number in the file named by the option `record`.
 """
 
@@ -24,7 +26,8 @@ Message = dict[str, Any]
 
 def _document(request: Message) -> dict[str, Any]:
     try:
-        data = json.loads(Path(str(request["path"])).read_bytes())
+        with os.fdopen(request["descriptor"], "rb") as file:
+            data = json.loads(file.read())
     except ValueError as error:
         raise CorruptFile("it is no document of the script") from error
     if data.get("encrypted"):
@@ -47,6 +50,8 @@ def _obey(page: dict[str, Any]) -> None:
         os.abort()
     if page.get("hang"):
         threading.Event().wait()
+    while page.get("restless"):
+        child.progress(stage="recognize")
     if page.get("corrupt"):
         raise CorruptFile("the page is damaged")
     if page.get("bug"):

@@ -71,6 +71,14 @@ def _bug(_: Message) -> Message:
     raise ValueError("nobody foresaw this")
 
 
+def _content(request: Message) -> Message:
+    descriptor = request.get("descriptor")
+    if descriptor is None:
+        return {"content": None, "open": len(os.listdir("/proc/self/fd"))}
+    with os.fdopen(int(str(descriptor)), "rb") as file:
+        return {"content": file.read().decode(), "open": len(os.listdir("/proc/self/fd"))}
+
+
 def start(options: Message) -> tuple[Message, Mapping[str, child.Handler]]:
     """`fail_start`: raise instead; `hang_start`: never say hello."""
     if options.get("fail_start"):
@@ -87,6 +95,7 @@ def start(options: Message) -> tuple[Message, Mapping[str, child.Handler]]:
         "grow": _grow,
         "steps": _steps,
         "garbage": _garbage,
+        "content": _content,
         "encrypted": _encrypted,
         "bug": _bug,
     }

@@ -35,7 +35,7 @@ def opened() -> Iterator[Opener]:
     with contextlib.ExitStack() as stack:
 
         def open_(path: Path) -> Document:
-            document = open_document(path)
+            document = open_document(stack.enter_context(path.open("rb")))
             stack.callback(document.close)
             return document
 
@@ -212,10 +212,11 @@ def test_truncated_image_is_an_error(opened: Opener, tmp_path: Path, format_: st
     ],
 )
 def test_what_is_no_document_is_named(opened: Opener, tmp_path: Path, content: bytes, error: type[FileRejected]) -> None:
-    """Foreign content and broken content are different reasons."""
-    (tmp_path / "scan.pdf").write_bytes(content)
-    with pytest.raises(error, match=r"scan\.pdf"):
-        opened(tmp_path / "scan.pdf")
+    """Foreign content and broken content are different reasons; none names our copy."""
+    (tmp_path / "source").write_bytes(content)
+    with pytest.raises(error, match=r"^the scan ") as caught:
+        opened(tmp_path / "source")
+    assert "source" not in str(caught.value)
 
 
 def pdf(path: Path, *pages: list[str], size: tuple[float, float] = (595, 842), image: float = 0, hidden: bool = False) -> Path:
@@ -350,6 +351,16 @@ def test_parts_of_a_line_that_were_drawn_apart_stand_two_blanks_apart(opened: Op
         assert lines_of(layer) == [f"Goods of kind {n} for the house 12  345,0{n}" for n in range(4)]
 
 
+def test_table_that_lies_on_its_side_is_read_as_it_stands(opened: Opener, tmp_path: Path) -> None:
+    """Whatever the page says of its turn, or says nothing: its letters tell which way is up, rows stay rows and columns apart."""
+    rows = [f"1 0 0 1 60 {300 - 20 * n} Tm (Goods of kind {n} for the house 12) Tj" for n in range(4)]
+    prices = [f"1 0 0 1 460 {300 - 20 * n} Tm (345,0{n}) Tj" for n in range(4)]
+    expected = [f"Goods of kind {n} for the house 12  345,0{n}" for n in range(4)]
+    for turned in ("0 1 -1 0 595 0 cm", "0 -1 1 0 0 842 cm", "-1 0 0 -1 595 842 cm"):
+        path = drawn(tmp_path / "a.pdf", f"{turned} BT /F1 12 Tf {' '.join([*prices, *rows])} ET")
+        assert lines_of(opened(path).text_layer(1, PdfText.AUTO)) == expected
+
+
 def test_blanks_that_were_drawn_are_kept(opened: Opener, tmp_path: Path) -> None:
     """Two blanks of a typewriter part two numbers, though they are no wider than a gap may be."""
     content = "BT /F2 12 Tf 60 700 Td (To the house of Smith and Sons we send) Tj 0 -20 Td (12  345,00) Tj ET"
@@ -386,20 +397,20 @@ def dark(image: Image.Image) -> bool:
     return int(image.getextrema()[0]) < 128  # type: ignore[arg-type]
 
 
-def test_broken_pdf_does_not_hear_of_the_password_of_the_one_before(tmp_path: Path) -> None:
+def test_broken_pdf_does_not_hear_of_the_password_of_the_one_before(opened: Opener, tmp_path: Path) -> None:
     """PDFium keeps its last error: one worker opens many files, and each gets its own reason."""
     (tmp_path / "locked.pdf").write_bytes(hostile.pdf_with_password())
     (tmp_path / "none.pdf").write_bytes(hostile.pdf_without_pages())
     for _ in range(2):
         with pytest.raises(EncryptedFile):
-            open_document(tmp_path / "locked.pdf")
+            opened(tmp_path / "locked.pdf")
         with pytest.raises(CorruptFile):
-            open_document(tmp_path / "none.pdf")
+            opened(tmp_path / "none.pdf")
 
 
-def test_copy_that_cannot_be_opened_is_never_the_fault_of_the_scan(tmp_path: Path) -> None:
-    """Rights or a disk: the scan is tried again, not set aside as corrupt."""
-    for path in (tmp_path / "gone.pdf", tmp_path):
-        with pytest.raises(Infrastructure, match="cannot be read") as caught:
-            open_document(path)
-        assert not isinstance(caught.value, FileRejected)
+def test_copy_that_cannot_be_read_is_never_the_fault_of_the_scan() -> None:
+    """A disk that fails: the scan is tried again, not set aside as corrupt."""
+    told = pytest.raises(Infrastructure, match="cannot be read: Input/output error")
+    with Path("/proc/self/mem").open("rb", buffering=0) as unreadable, told as caught:  # nothing is at its start
+        open_document(unreadable)
+    assert not isinstance(caught.value, FileRejected)

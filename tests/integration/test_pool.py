@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def _task(folder: Path, document: Mapping[str, Any], page: int = 1, **options: A
     return PageTask(path=str(path), page=page, engine=EngineName.TESSERACT, **(defaults | options))
 
 
+def test_copy_that_cannot_be_opened_is_never_the_fault_of_the_scan(make_pool: Make, tmp_path: Path) -> None:
+    """Rights or a disk: the scan is tried again, not set aside as corrupt; the worker has nothing to do with it."""
+    pool, task = make_pool(), _task(tmp_path, {"pages": [{"text": "fine"}]})
+    for path in (tmp_path / "gone", tmp_path):
+        with pytest.raises(Infrastructure, match=f"{path}, cannot be read"):
+            pool.recognize("in", 1, replace(task, path=str(path))).result(20)
+    assert pool.recognize("in", 1, task).result(20).text == "fine"
+
+
 def test_pages_are_counted_and_read(make_pool: Make, tmp_path: Path) -> None:
     """Whatever worker does them."""
     pool = make_pool(workers=2)
@@ -68,6 +78,7 @@ def test_pages_are_counted_and_read(make_pool: Make, tmp_path: Path) -> None:
         ({"bug": True}, WorkerRefused),
         ({"die": True}, WorkerDied),
         ({"hang": True}, WorkerTimedOut),
+        ({"restless": True}, WorkerTimedOut),
     ],
 )
 def test_page_that_fails_says_how_and_the_next_is_read(

@@ -35,6 +35,19 @@ def test_worker_answers_requests_in_order(worker: WorkerProcess) -> None:
     assert {a["pid"] for a in answers} == {worker.pid}
 
 
+def test_open_file_goes_with_its_request_alone(worker: WorkerProcess, tmp_path: Path) -> None:
+    """The child reads what the parent opened, though it is gone by its name; the next request has none, and none piles up."""
+    (tmp_path / "scan").write_text("the content", encoding="ascii")
+    with (tmp_path / "scan").open("rb") as file:
+        (tmp_path / "scan").unlink()
+        first = worker.call({"op": "content"}, deadline_s=10, descriptor=file.fileno())
+        without = worker.call({"op": "content"}, deadline_s=10)
+        file.seek(0)
+        again = worker.call({"op": "content"}, deadline_s=10, descriptor=file.fileno())
+    assert (first["content"], without["content"], again["content"]) == ("the content", None, "the content")
+    assert first["open"] == again["open"] == without["open"] + 1
+
+
 def test_worker_error_comes_back_as_its_type(worker: WorkerProcess) -> None:
     """The file's fault is told apart from everything else, with its remedy; the worker goes on."""
     with pytest.raises(EncryptedFile, match="password") as caught:
@@ -88,6 +101,26 @@ def test_progress_restarts_the_deadline(worker: WorkerProcess) -> None:
     reply = worker.call({"op": "steps", "count": 8, "pause_s": 0.1}, deadline_s=0.5, progress=lambda p: seen.append(p["step"]))
     assert reply == {"steps": 8}
     assert seen == list(range(8))
+
+
+def test_answer_beyond_its_bound_ends_the_worker_before_it_is_held() -> None:
+    """As JSON, 64 MB of brackets are 1.7 GB in the parent: what a page may answer is a fraction of that."""
+    worker = WorkerProcess(scripted(answer_bytes=10_000))
+    assert len(worker.call({"op": "echo", "text": "x" * 9_000}, deadline_s=10)["echo"]) == 9_000
+    with pytest.raises(WorkerDied) as caught:
+        worker.call({"op": "echo", "text": "x" * 11_000}, deadline_s=10)
+    assert "was announced" in str(caught.value.__cause__)
+    worker.release()
+    assert not is_running(worker.pid)
+
+
+def test_progress_for_ever_ends_at_the_total(worker: WorkerProcess) -> None:
+    """Whoever says without end that it moves, at any pace, is hanging all the same."""
+    begun = time.monotonic()
+    with pytest.raises(WorkerTimedOut, match=r"no answer within 1 s"):
+        worker.call({"op": "steps", "count": 10**9, "pause_s": 0.0}, deadline_s=0.5, total_s=1.0)
+    assert time.monotonic() - begun < 5
+    assert not is_running(worker.pid)
 
 
 def test_worker_beyond_its_memory_limit_is_killed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,10 +99,10 @@ def test_choices_that_shape_a_text_are_in_the_digest_of_its_settings() -> None:
     assert digest("{threads: 2}") == digest("{}")
 
 
-def test_choices_reach_the_worker_of_aspose_alone(tmp_path: Path) -> None:
+def test_choices_reach_the_worker_of_aspose_alone() -> None:
     """Another engine's worker knows neither the licence nor where it is."""
     own = settings("{license_file: /etc/a.lic, filters: [median], detect_areas_mode: lean, threads: 2}")
-    specs = composition.engine_specs(own, scratch=tmp_path, documents=tmp_path)
+    specs = composition.engine_specs(own)
     options = specs[EngineName.ASPOSE]().options
     assert AsposeOptions.from_json(options) == AsposeOptions(DetectAreas.LEAN, (Filter.MEDIAN,), 2)
     assert options["license_file"] == "/etc/a.lic"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ocrwatch import composition
@@ -16,9 +14,10 @@ from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share
 
 
-def settings(tesseract: str = "{}", output: str = "{}") -> Configuration:
-    """A configuration with these settings of Tesseract, and of its one inbox's output."""
-    return parse(f"inboxes: [{{path: /srv/a, output: {output}}}]\nocr: {{tesseract: {tesseract}}}", source="c.yaml")
+def settings(tesseract: str = "{}", output: str = "{}", psm: str = "null") -> Configuration:
+    """A configuration with these settings of Tesseract, and these of its one inbox."""
+    inbox = f"{{path: /srv/a, output: {output}, psm: {psm}}}"
+    return parse(f"inboxes: [{inbox}]\nocr: {{tesseract: {tesseract}}}", source="c.yaml")
 
 
 def treatment(own: Configuration, engine: EngineName = EngineName.TESSERACT) -> Treatment:
@@ -33,13 +32,22 @@ def test_mode_that_reads_no_page_is_refused(psm: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         settings(f"{{psm: {psm}}}")
     assert "ocr.tesseract.psm: Input should be 3, 4, 6 or 11" in str(refusal.value.problems)
+    with pytest.raises(ConfigError) as refusal:
+        settings(psm=psm)
+    assert "inboxes[0].psm: Input should be 3, 4, 6 or 11" in str(refusal.value.problems)
 
 
-def test_choices_reach_the_worker(tmp_path: Path) -> None:
+def test_choices_reach_the_worker() -> None:
     """As plain values in its first frame."""
-    specs = composition.engine_specs(settings("{psm: 11, tessdata: /srv/best}"), scratch=tmp_path, documents=tmp_path)
-    options = specs[EngineName.TESSERACT]().options
-    assert (options["psm"], options["tessdata"]) == (11, "/srv/best")
+    specs = composition.engine_specs(settings("{tessdata: /srv/best}"))
+    assert specs[EngineName.TESSERACT]().options["tessdata"] == "/srv/best"
+
+
+def test_mode_of_an_inbox_goes_before_the_common_one() -> None:
+    """It goes with the page, not with the worker, which serves every inbox; it makes another text exactly where it is another."""
+    common, own, same = settings("{psm: 6}"), settings("{psm: 6}", psm="11"), settings("{psm: 4}", psm="6")
+    assert [treatment(each).psm for each in (settings(), common, own, same)] == [3, 6, 11, 6]
+    assert treatment(common).settings == treatment(same).settings != treatment(own).settings
 
 
 def test_other_choices_make_another_text() -> None:
