@@ -1,6 +1,6 @@
 """Measures the correction on pairs of recognized and true text; prints a plain table.
 
-    python -m bench.correction.run [--sets NAME,...] [--pages N] [--model GGUF] [--shared FOLDER] [--weights alpha=0.6,...]
+    python -m bench.correction.run [--sets NAME,...] [--pages N] [--model GGUF] [--shared FOLDER]
 
 Sets: those of `data/pairs`; `images_en`, `images_de`, `images_fr` (invoices and other scans of `data/images`, recognized
 here); `degraded` (a folder of NN.png and NN.gt, from --degraded). `--truth` takes the true text as input: the no-harm test.
@@ -22,27 +22,29 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # read by Tesseract when it loads
 
+from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import channel, edits, figures
-from ocrwatch.correction.corrector import Judge, correct_page
+from ocrwatch.correction.corrector import correct_page
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.lexicon import WordList
 from ocrwatch.correction.llama import Llama, LoadOptions
 from ocrwatch.correction.model import ModelJudge, ModelWriter
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
-from ocrwatch.correction.weights import Weights, weights_for
+from ocrwatch.ocr.engine import Alternative, Word
+from ocrwatch.ocr.tessdata import find_tessdata
+from ocrwatch.ocr.tesseract import TesseractEngine
 
 PROJECT = Path(__file__).resolve().parents[2]
-TESSDATA = "/usr/share/tesseract-ocr/5/tessdata"
-TESSERACT_LANGUAGES = {"en": "eng", "de": "deu", "fr": "fra"}
 EXCEPTIONS = (Reason.LETTER_TO_DIGIT, Reason.DIGIT_TO_LETTER)
 
 
@@ -54,6 +56,7 @@ class Page:
     language: str
     raw: str
     true: str
+    words: tuple[Word, ...] = ()
 
 
 @dataclass
@@ -103,47 +106,36 @@ def image_pages(shared: Path, language: str) -> Iterator[Page]:
             path = folder / row["set"] / row["file"]
             if row["lang"] == language and path.suffix != ".pdf" and "rotated" not in path.name:
                 true = (folder / row["set"] / row["gt_file"]).read_text(encoding="utf-8")
-                yield Page(row["file"], language, recognize(path, language), true)
+                yield read_page(path, language, true)
 
 
 def degraded_pages(folder: Path) -> Iterator[Page]:
     """Pages of a folder of NN.png and NN.gt, read by Tesseract."""
     for path in sorted(folder.glob("*.png")):
-        yield Page(path.name, "en", recognize(path, "en"), path.with_suffix(".gt").read_text(encoding="utf-8"))
+        yield read_page(path, "en", path.with_suffix(".gt").read_text(encoding="utf-8"))
 
 
-def recognize(path: Path, language: str) -> str:
-    """The text that Tesseract reads; kept beside the system's temporary files, because it is the same every time."""
-    key = hashlib.sha256(path.read_bytes() + language.encode()).hexdigest()[:24]
-    kept = Path(os.environ.get("TMPDIR", "/tmp")) / "ocrwatch-bench" / f"{key}.txt"
+def read_page(path: Path, language: str, true: str) -> Page:
+    """A page as Tesseract reads it, with what it tells of each word; kept, because it is the same every time."""
+    key = hashlib.sha256(path.read_bytes() + f"{language} {TesseractEngine.version}".encode()).hexdigest()[:24]
+    kept = Path(os.environ.get("TMPDIR", "/tmp")) / "ocrwatch-bench" / f"{key}.json"
     if not kept.is_file():
-        import tesserocr
-        from PIL import Image
+        with Image.open(path) as image:
+            found = _engine().recognize(image.convert("L"), languages=(language,), dpi=float(image.info.get("dpi", (300,))[0]))
+        words = [[w.text, w.offset, w.confidence, [asdict(a) for a in w.alternatives]] for w in found.words]
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps({"text": found.text, "words": words}), encoding="utf-8")
+    data = json.loads(kept.read_text(encoding="utf-8"))
+    words = tuple(
+        Word(text, offset, confidence=sure, alternatives=tuple(Alternative(**a) for a in alternatives))
+        for text, offset, sure, alternatives in data["words"]
+    )
+    return Page(path.name, language, data["text"], true, words)
 
-        with tesserocr.PyTessBaseAPI(path=TESSDATA, lang=TESSERACT_LANGUAGES[language]) as engine, Image.open(path) as image:
-            engine.SetImage(image.convert("L"))
-            kept.parent.mkdir(exist_ok=True)
-            kept.write_text(engine.GetUTF8Text(), encoding="utf-8")
-    return kept.read_text(encoding="utf-8")
 
-
-class RememberingJudge:
-    """A judge that looks answers up in a file first, so that weights can be tried without the model's time."""
-
-    def __init__(self, judge: ModelJudge, path: Path) -> None:
-        self._judge, self._path = judge, path
-        self._known: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def score(self, left: str, alternatives: Sequence[str], right: str) -> list[float]:
-        """As the judge's."""
-        key = hashlib.sha256(json.dumps([left, list(alternatives), right]).encode()).hexdigest()[:32]
-        if key not in self._known:
-            self._known[key] = self._judge.score(left, alternatives, right)
-        return self._known[key]
-
-    def save(self) -> None:
-        """Write what was learned."""
-        self._path.write_text(json.dumps(self._known), encoding="utf-8")
+@cache
+def _engine() -> TesseractEngine:
+    return TesseractEngine(find_tessdata(None))
 
 
 def numbers_of(text: str) -> list[str]:
@@ -229,9 +221,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mode", type=Mode, default=Mode.RESCORE)
     parser.add_argument("--prompt", default=None)
     parser.add_argument("--caution", type=float, default=1.0)
-    parser.add_argument("--weights", default="")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", type=Path, default=None, help="file of the judge's answers, for trying weights")
     parser.add_argument("--truth", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
     return parser.parse_args()
@@ -246,23 +236,11 @@ def pages_of(options: argparse.Namespace, name: str) -> Iterator[Page]:
     return pair_pages(options.shared, name)
 
 
-def parsed_weights(text: str, language: str) -> Weights:
-    """`alpha=0.6,margin=1` on top of the language's own weights."""
-    given = dict(part.split("=") for part in text.split(",") if part)
-    unknown = set(given) - {f.name for f in fields(Weights)}
-    if unknown:
-        raise SystemExit(f"no such weight: {', '.join(sorted(unknown))}")
-    base = weights_for((language,))
-    changed = {name: type(getattr(base, name))(float(value)) for name, value in given.items()}
-    return Weights(**(asdict(base) | changed))
-
-
 def main() -> None:
     """Measure and print."""
     options = arguments()
     llama = Llama(LoadOptions(path=options.model or smollm2(), threads=options.threads))
-    model = ModelJudge(llama)
-    judge: Judge = RememberingJudge(model, options.memory) if options.memory else model
+    judge = ModelJudge(llama)
     table = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
     lexicons: dict[str, WordList] = {}
     print(HEAD, flush=True)
@@ -274,18 +252,17 @@ def main() -> None:
             taken = replace(page, raw=page.true) if options.truth else page
             lexicon = lexicons.setdefault(page.language, WordList([page.language]))
             request = CorrectionRequest(
-                taken.raw, languages=(page.language,), mode=options.mode, prompt=options.prompt, caution=options.caution
+                taken.raw,
+                languages=(page.language,),
+                mode=options.mode,
+                prompt=options.prompt,
+                caution=options.caution,
+                words=() if options.truth else page.words,
             )
-            weights = parsed_weights(options.weights, page.language)
-            model.reset()
             started = time.monotonic()
-            correction = correct_page(
-                request, judge=judge, lexicon=lexicon, channel=table, writer=ModelWriter(llama), weights=weights
-            )
+            correction = correct_page(request, judge=judge, lexicon=lexicon, channel=table, writer=ModelWriter(llama))
             add(tally, taken, replace(correction, seconds=time.monotonic() - started), verbose=options.verbose)
         print(row(name, tally), *tally.lines, sep="\n", flush=True)
-        if isinstance(judge, RememberingJudge):
-            judge.save()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from math import ceil
 
 from rapidfuzz.distance import Levenshtein
 
-from ocrwatch.correction import closed, figures
+from ocrwatch.correction import closed, figures, marks
 from ocrwatch.correction.edits import Edit, Reason
 
 MAX_EDIT_CHARACTERS = 40
@@ -89,6 +89,8 @@ class Guard:
             return self._objection_to_digits(edit)
         if edit.reason is Reason.DIGIT_TO_LETTER:
             return self._objection_to_letters(edit)
+        if edit.reason is Reason.PUNCTUATION:
+            return self._objection_to_marks(edit)
         return (
             _objection_to_characters(edit)
             or self._objection_to_place(start, end)
@@ -115,6 +117,18 @@ class Guard:
             return "is no word with a misread letter"
         if any(figures.is_number(token) or not any(c.isalpha() for c in token) for token in self._neighbours(edit.offset)):
             return "stands beside a number"
+        return None
+
+    def _objection_to_marks(self, edit: Edit) -> str | None:
+        if not self._is_whole_token(edit) or edit.after not in marks.repairs(edit.before):
+            return "is no misread mark at a word"
+        word = edit.before.strip(marks.ALL)
+        if not self._is_word(word) or closed.is_closed(word):
+            return "is a mark at what may be no word"
+        if any(figures.is_number(token) for token in self._neighbours(edit.offset)):
+            return "stands beside a number"
+        if marks.has_partner(self._raw, edit.offset, edit.before):
+            return "has its closing mark"
         return None
 
     def _is_whole_token(self, edit: Edit) -> bool:
@@ -204,10 +218,10 @@ def _is_one_line(gap: str) -> bool:
 
 
 def _objection_to_characters(edit: Edit) -> str | None:
-    for text, marks in ((edit.before, _INNER_MARKS), (edit.after, _NEW_MARKS)):
+    for text, inner in ((edit.before, _INNER_MARKS), (edit.after, _NEW_MARKS)):
         if not (_is_letter(text[0]) and _is_letter(text[-1])):
             return "does not begin and end with a letter"
-        if any(not (_is_letter(c) or c in marks or c == _INNER_SPACE or unicodedata.category(c) == "Mn") for c in text):
+        if any(not (_is_letter(c) or c in inner or c == _INNER_SPACE or unicodedata.category(c) == "Mn") for c in text):
             return "has characters that no word has"
         if "  " in text or text.count(" ") > 2:
             return "changes spaces that may be layout"

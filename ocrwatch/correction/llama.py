@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would fork a debugger
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for each other stand still where a recognizer has a core
 
 import llama_cpp
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from ocrwatch.errors import ModelUnavailable
 
 BATCH_TOKENS = 1024
-MAX_SEQUENCES = 16
+MAX_SEQUENCES = 64
 _LOG_LINES = 400
 _ERROR_LEVEL = 3
 _ALL_LAYERS = 999
@@ -60,6 +61,7 @@ class Llama:
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self._model = self._load(options)
+        self.sequences = 1 if self._remembers_a_state() else MAX_SEQUENCES
         self._context = self._make_context(options)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
@@ -87,7 +89,7 @@ class Llama:
         parameters.n_ctx = options.context_tokens
         parameters.n_batch = BATCH_TOKENS
         parameters.n_ubatch = 512
-        parameters.n_seq_max = MAX_SEQUENCES
+        parameters.n_seq_max = self.sequences
         parameters.kv_unified = True
         parameters.swa_full = True  # a sliding window keeps too little to branch from
         parameters.n_threads = parameters.n_threads_batch = options.threads
@@ -96,6 +98,10 @@ class Llama:
             message = f"cannot make a context of {options.context_tokens} tokens for {options.path}: {self._last_error()}"
             raise ModelUnavailable(message, "lower model.gpu_layers or the context, or free memory")
         return context
+
+    def _remembers_a_state(self) -> bool:
+        """Whether the model is recurrent, in part at least: it can't branch in the middle, and each sequence costs memory."""
+        return bool(llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model))
 
     def _remedy(self, options: LoadOptions) -> str:
         if not os.path.exists(options.path):
@@ -182,9 +188,9 @@ class Llama:
         """Forget a sequence from a position on; False where the model's memory cannot do that."""
         return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1))
 
-    def branch(self, sequence: int, into: int) -> None:
-        """Let another sequence begin as this one."""
-        llama_cpp.llama_memory_seq_cp(self._memory, sequence, into, -1, -1)
+    def branch(self, sequence: int, into: int, position: int = -1) -> None:
+        """Let another sequence begin as this one, up to a position; -1 for all of it."""
+        llama_cpp.llama_memory_seq_cp(self._memory, sequence, into, -1, position)
 
     def last_position(self, sequence: int) -> int:
         """Position of the last token of a sequence, -1 for an empty one."""

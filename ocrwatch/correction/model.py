@@ -1,139 +1,215 @@
-"""The model as judge and as writer. Owns which tokens are run when: prefixes are kept, alternatives branch from them.
+"""The model as judge and as writer. Owns which tokens are run when: a window is run once, alternatives branch from it.
 
-`ModelJudge.score` is what the corrector asks (`corrector.Judge`); `ModelWriter.write` is the prompted rewrite.
+`ModelJudge.gains` is what the corrector asks (`judge.Judge`); `ModelWriter.write` is the prompted rewrite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ocrwatch.correction.llama import BATCH_TOKENS, MAX_SEQUENCES, Llama
+from ocrwatch.correction.judge import RIGHT_TOKENS, RIGHT_WORDS, Question
+from ocrwatch.correction.llama import BATCH_TOKENS, Llama
 from ocrwatch.correction.rewrite import Written
 
 _MAIN = 0
 """The sequence that holds the left text; the alternatives are in the others."""
 
-_LONGEST_STEM = 40
-"""Characters of a word's beginning that are run again with each alternative."""
+_BEGINNING = "\n"
+"""Before the words where there is no prompt: a chat model takes a bare start token for the beginning of a role, not of a text."""
+
+_PLACE_TOKENS = 64
+"""The most that a place or an alternative may have; longer ones are no words."""
+
+_LOGITS_BYTES = 128 << 20
+"""Of one batch, at most: a row of Gemma 3 has a megabyte."""
 
 _PROBE = "The quick brown fox"
 _PROBE_TOLERANCE_NATS = 0.5
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A token to run, and the tokens whose log probability after it is asked for."""
+
+    token: int
+    position: int
+    sequence: int
+    asked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What stands, or might stand, from a position on: the tokens of a place and of its right context."""
+
+    start: int
+    tokens: tuple[int, ...]
+
+    def steps(self, sequence: int) -> list[_Step]:
+        """What has to be run to know all of it but its first token, which follows what is run already."""
+        pairs = zip(self.tokens, self.tokens[1:], strict=False)
+        return [_Step(token, self.start + i, sequence, (after,)) for i, (token, after) in enumerate(pairs)]
+
+
+class _Window:
+    """Words in tokens, each by itself, so that it is known where a word begins."""
+
+    def __init__(self, llama: Llama, words: Sequence[str], *, prompt: str) -> None:
+        self._llama, self._words = llama, words
+        self._opening = "" if prompt[-1].isspace() else " "
+        head = llama.tokenize(prompt, first=True) or [llama.start_token]
+        head = head[:1] + head[1:][-(llama.context_tokens // 4) :]
+        pieces = [self._tokens([word], opens=index == 0) for index, word in enumerate(words)]
+        self.tokens = [*head, *chain.from_iterable(pieces)]
+        self.starts = list(accumulate(map(len, pieces), initial=len(head)))
+
+    def _tokens(self, words: Sequence[str], *, opens: bool) -> list[int]:
+        """opens: the first word comes straight after the prompt."""
+        texts = [" " + word for word in words]
+        if opens and texts:
+            texts[0] = self._opening + words[0]
+        return [token for text in texts for token in self._llama.tokenize(text, first=False)]
+
+    def tails(self, question: Question) -> list[_Tail | None]:
+        """As the words stand, then with each alternative; None for one with too many tokens."""
+        standing = self._words[question.first : question.last]
+        return [self._tail(question, place) for place in (standing, *(text.split() for text in question.alternatives))]
+
+    def _tail(self, question: Question, place: Sequence[str]) -> _Tail | None:
+        opens = question.first == 0
+        tokens = self._tokens(place, opens=opens)
+        if len(tokens) > _PLACE_TOKENS:
+            return None
+        right = self._words[question.last : question.last + RIGHT_WORDS]
+        following = self._tokens(right, opens=opens and not place)[:RIGHT_TOKENS]
+        return _Tail(self.starts[question.first], (*tokens, *following))
+
+
 class ModelJudge:
-    """Scores texts with the left text's cache kept from call to call."""
+    """Scores alternatives; each call stands by itself. branching: whether they run as parallel sequences."""
 
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
-        self._held: list[int] = []
-        self._after: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-        self.branching = self._probe()
-        self.reset()
+        self.branching = llama.sequences > 1 and self._probe()
 
-    def reset(self) -> None:
-        """Forget everything held, so that a page's scores do not depend on the pages before it."""
-        self._llama.clear()
-        self._held = []
+    def gains(self, words: Sequence[str], questions: Sequence[Question], *, prompt: str) -> list[list[float]]:
+        """See `judge.Judge`. The words are run once; the alternatives of all places branch from them, together."""
+        prompt = prompt or _BEGINNING
+        answers = [[-math.inf] * len(question.alternatives) for question in questions]
+        starts = _Window(self._llama, words, prompt=prompt).starts
+        for begin, group in _stretches(questions, starts, room=self._llama.context_tokens // 2):
+            end = max(questions[i].last for i in group) + RIGHT_WORDS
+            moved = [replace(questions[i], first=questions[i].first - begin, last=questions[i].last - begin) for i in group]
+            found = self._judge(_Window(self._llama, words[begin:end], prompt=prompt), moved)
+            for index, gains in zip(group, found, strict=True):
+                answers[index] = gains
+        return answers
 
-    def score(self, left: str, alternatives: Sequence[str], right: str) -> list[float]:
-        """log P(alternative + right | left) of each, in nats."""
-        cut = _last_break(left)
-        prefix = self._bounded(self._llama.tokenize(left[:cut], first=True) or [self._llama.start_token])
-        stem = left[cut:]
-        tails = [self._llama.tokenize(stem + text + right, first=False) for text in alternatives]
-        self._hold(prefix)
-        first = _log_softmax(self._after[np.newaxis, :])[0]
-        scores = [float(first[tail[0]]) for tail in tails]
+    def _judge(self, window: _Window, questions: Sequence[Question]) -> list[list[float]]:
+        """The gains of questions about a window that the context holds."""
+        tails = [window.tails(question) for question in questions]
+        asked: dict[int, set[int]] = defaultdict(set)
+        for tail in filter(None, chain(*tails)):
+            asked[tail.start - 1].update(tail.tokens[:1])
+        stands = [tail for tail, *_ in tails if tail is not None]
+        for step in chain(*(stand.steps(_MAIN) for stand in stands)):
+            asked[step.position].update(step.asked)
+        known = self._prefill(window.tokens, asked)
+        scores = {stand: sum(known[stand.start + i - 1, token] for i, token in enumerate(stand.tokens)) for stand in stands}
+        branches = [tail for tail in dict.fromkeys(filter(None, chain(*tails))) if tail not in scores]
         run = self._run_branches if self.branching else self._run_one_by_one
-        for start in range(0, len(tails), MAX_SEQUENCES - 1):
-            group = range(start, min(start + MAX_SEQUENCES - 1, len(tails)))
-            for index, more in zip(group, run([tails[i] for i in group]), strict=True):
-                scores[index] += more
-        return [round(score, 3) for score in scores]
+        for tail, value in zip(branches, run(branches, window.tokens), strict=True):
+            scores[tail] = value + sum(known[tail.start - 1, token] for token in tail.tokens[:1])
+        return [_differences(*(None if tail is None else scores[tail] for tail in group)) for group in tails]
 
-    def _bounded(self, tokens: list[int]) -> list[int]:
-        room = self._llama.context_tokens // 2
-        return tokens if len(tokens) <= room else [tokens[0], *tokens[-room + 1 :]]
+    def _prefill(self, tokens: Sequence[int], asked: Mapping[int, set[int]]) -> dict[tuple[int, int], float]:
+        """The log probability of each token asked for after each position; the main sequence then holds the tokens."""
+        self._llama.clear()
+        steps = [_Step(tokens[i], i, _MAIN, tuple(asked.get(i, ()))) for i in range(max(asked, default=-1) + 1)]
+        values = self._run(steps)
+        return {
+            (step.position, token): value
+            for step, found in zip(steps, values, strict=True)
+            for token, value in zip(step.asked, found, strict=True)
+        }
 
-    def _hold(self, tokens: list[int]) -> None:
-        """Make the main sequence hold exactly these tokens, and keep the logits that follow them."""
-        if tokens == self._held:
-            return
-        same = next(
-            (i for i, (a, b) in enumerate(zip(self._held, tokens, strict=False)) if a != b), min(len(self._held), len(tokens))
-        )
-        same = min(same, len(tokens) - 1)
-        if same < len(self._held) and not self._llama.truncate(_MAIN, same):
-            self._llama.clear()
-            same = 0
-        for start in range(same, len(tokens), BATCH_TOKENS):
-            end = min(start + BATCH_TOKENS, len(tokens))
-            logits = self._llama.decode([(tokens[i], i, _MAIN, i == len(tokens) - 1) for i in range(start, end)])
-        self._after = logits[-1].copy()
-        self._held = list(tokens)
-
-    def _run_branches(self, tails: list[list[int]]) -> list[float]:
+    def _run_branches(self, tails: Sequence[_Tail], tokens: Sequence[int]) -> list[float]:
         """The log probabilities of all tokens but the first of each tail, as parallel sequences in as few batches as fit."""
-        sums = [0.0] * len(tails)
-        base = len(self._held)
-        room = min(BATCH_TOKENS, self._llama.context_tokens - base)
-        entries: list[tuple[int, int, int, bool]] = []
-        followers: list[tuple[int, int]] = []
-        for number, tail in enumerate(tails):
-            if len(entries) + len(tail) > room:
-                self._finish_branches(entries, followers, sums)
-                entries, followers = [], []
-            self._llama.branch(_MAIN, number + 1)
-            entries += [(token, base + i, number + 1, True) for i, token in enumerate(tail[:-1])]
-            followers += [(number, token) for token in tail[1:]]
-        self._finish_branches(entries, followers, sums)
+        sums = []
+        for group in self._groups(tails, self._llama.context_tokens - len(tokens)):
+            steps = [tail.steps(sequence) for sequence, tail in enumerate(group, _MAIN + 1)]
+            for sequence, tail in enumerate(group, _MAIN + 1):
+                self._llama.branch(_MAIN, sequence, tail.start)
+            values = iter(self._run(list(chain(*steps))))
+            sums += [sum(chain(*islice(values, len(own)))) for own in steps]
+            for sequence in range(_MAIN + 1, _MAIN + 1 + len(group)):
+                self._llama.truncate(sequence, -1)
         return sums
 
-    def _finish_branches(
-        self, entries: list[tuple[int, int, int, bool]], followers: list[tuple[int, int]], sums: list[float]
-    ) -> None:
-        self._add_up(entries, followers, sums)
-        for sequence in range(1, MAX_SEQUENCES):
-            self._llama.truncate(sequence, -1)
+    def _groups(self, tails: Sequence[_Tail], room: int) -> Iterator[list[_Tail]]:
+        """As many at a time as there are sequences, and room for in the cache."""
+        group: list[_Tail] = []
+        for tail in tails:
+            if len(group) == self._llama.sequences - 1 or sum(len(t.tokens) for t in (*group, tail)) > room:
+                yield group
+                group = []
+            group.append(tail)
+        if group:
+            yield group
 
-    def _run_one_by_one(self, tails: list[list[int]]) -> list[float]:
-        """The same for a model whose memory cannot branch."""
-        sums = [0.0] * len(tails)
-        prefix = self._held
-        for number, tail in enumerate(tails):
-            entries = [(token, len(prefix) + i, _MAIN, True) for i, token in enumerate(tail[:-1])]
-            self._add_up(entries, [(number, token) for token in tail[1:]], sums)
-            if not self._llama.truncate(_MAIN, len(prefix)):
+    def _run_one_by_one(self, tails: Sequence[_Tail], tokens: Sequence[int]) -> list[float]:
+        """The same for a model whose memory cannot branch; from the end, so that what is cut off is not needed again."""
+        sums = {}
+        for tail in sorted(tails, key=lambda tail: tail.start, reverse=True):
+            kept = tail.start
+            if not self._llama.truncate(_MAIN, kept):
                 self._llama.clear()
-                self._held = []
-                self._hold(prefix)
-        return sums
+                kept = 0
+            before = [_Step(tokens[i], i, _MAIN) for i in range(kept, tail.start)]
+            sums[tail] = sum(chain(*self._run([*before, *tail.steps(_MAIN)])))
+        return [sums[tail] for tail in tails]
 
-    def _add_up(self, entries: list[tuple[int, int, int, bool]], followers: list[tuple[int, int]], sums: list[float]) -> None:
-        if not entries:
-            return
-        rows = self._llama.decode(entries)
-        wanted = np.array([token for _, token in followers])
-        for (number, _), value in zip(followers, _log_probabilities(rows, wanted), strict=True):
-            sums[number] += float(value)
+    def _run(self, steps: Sequence[_Step]) -> list[list[float]]:
+        """The log probabilities asked for after each step."""
+        answers: list[list[float]] = []
+        for part in self._parts(steps):
+            rows = self._llama.decode([(s.token, s.position, s.sequence, bool(s.asked)) for s in part])
+            wanted = iter(rows)
+            answers += [_log_probabilities_of(next(wanted), step.asked) if step.asked else [] for step in part]
+        return answers
+
+    def _parts(self, steps: Sequence[_Step]) -> Iterator[Sequence[_Step]]:
+        """Batches, bounded in tokens and in logits."""
+        most_rows = max(1, _LOGITS_BYTES // (4 * self._llama.vocabulary_size))
+        begin = rows = 0
+        for index, step in enumerate(steps):
+            rows += bool(step.asked)
+            if index - begin == BATCH_TOKENS or rows > most_rows:
+                yield steps[begin:index]
+                begin, rows = index, int(bool(step.asked))
+        yield from [steps[begin:]] if steps[begin:] else []
 
     def _probe(self) -> bool:
-        """Whether sequences branch as they should: copies are whole, can be dropped, and give what one alone gives."""
-        tokens = self._llama.tokenize(_PROBE, first=True)
-        self._llama.clear()
-        self._held = []
-        self._hold(tokens[:-2])
-        tail = tokens[-2:]
-        self._llama.branch(_MAIN, 1)
-        whole = self._llama.last_position(1) == len(self._held) - 1
-        if not (whole and self._llama.truncate(1, -1)):
+        """Whether sequences branch as they should: copies end where they should, can be dropped, give what one alone gives."""
+        words = _PROBE.split()
+        window = _Window(self._llama, words, prompt=_BEGINNING)
+        questions = [Question(i, i + 1, (words[i].upper(), words[i - 1])) for i in range(1, len(words))]
+        self._prefill(window.tokens, {len(window.tokens) - 1: set()})
+        self._llama.branch(_MAIN, 1, window.starts[1])
+        whole = self._llama.last_position(1) == window.starts[1] - 1
+        if not (whole and self._llama.truncate(1, -1) and self._llama.last_position(1) == -1):
             return False
-        together = self._run_branches([tail, tail])
-        alone = self._run_one_by_one([tail])
-        return max(abs(value - alone[0]) for value in together) < _PROBE_TOLERANCE_NATS
+        answers = []
+        for self.branching in (False, True):
+            answers.append(list(chain(*self.gains(words, questions, prompt=""))))
+        return all(abs(alone - together) < _PROBE_TOLERANCE_NATS for alone, together in zip(*answers, strict=True))
 
 
 class ModelWriter:
@@ -143,7 +219,7 @@ class ModelWriter:
         self._llama = llama
 
     def write(self, instruction: str, text: str, *, max_tokens: int, expired: Callable[[], bool]) -> Written:
-        """The model's answer to the instruction and the text. Clears what a judge holds: reset it after."""
+        """The model's answer to the instruction and the text. Clears what the context holds."""
         llama = self._llama
         prompt = llama.tokenize(llama.chat_prompt(instruction, text), first=True, special=True)
         room = llama.context_tokens - len(prompt)
@@ -165,21 +241,34 @@ class ModelWriter:
         return Written("", "the model's answer did not end")
 
 
-def _last_break(text: str) -> int:
-    """Where the last white space begins: tokens begin with their space, so the text is cut before it."""
-    stripped = text.rstrip()
-    return len(stripped) if stripped != text else max(text.rfind(" "), len(text) - _LONGEST_STEM, 0)
+def _stretches(questions: Sequence[Question], starts: Sequence[int], *, room: int) -> Iterator[tuple[int, list[int]]]:
+    """Questions that fit into one window of so many tokens, and the word that it begins with; in all but odd cases: all, and 0.
+
+    starts: of the words, in tokens. Questions about too long places, and those without alternatives, are left out.
+    """
+    begin = 0
+    group: list[int] = []
+    head = starts[0]
+    for index in sorted(range(len(questions)), key=lambda i: questions[i].first):
+        first, last = starts[questions[index].first], starts[questions[index].last]
+        if last - first > _PLACE_TOKENS or not questions[index].alternatives:
+            continue
+        if head + last + RIGHT_TOKENS - starts[begin] > room:
+            if group:
+                yield begin, group
+            begin, group = bisect_left(starts, first - (room - head) // 2), []
+        group.append(index)
+    if group:
+        yield begin, group
 
 
-def _log_softmax(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    top = rows.max(axis=1, keepdims=True)
-    shifted: NDArray[np.float32] = rows - top - np.log(np.exp(rows - top).sum(axis=1, keepdims=True))
-    return shifted
+def _differences(standing: float | None, *others: float | None) -> list[float]:
+    """By how much each is more than what stands; what is not known is never better."""
+    return [-math.inf if standing is None or other is None else round(other - standing, 3) for other in others]
 
 
-def _log_probabilities(rows: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The log probability of one token a row, without a whole log-softmax in memory."""
-    top = rows.max(axis=1)
-    normalizer = top + np.log(np.exp(rows - top[:, np.newaxis]).sum(axis=1))
-    chosen: NDArray[np.float32] = rows[np.arange(len(tokens)), tokens] - normalizer
-    return chosen
+def _log_probabilities_of(row: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
+    """The log probabilities of some tokens, without a whole log-softmax in memory."""
+    top = row.max()
+    normalizer = float(top) + math.log(float(np.exp(row - top).sum()))
+    return [float(row[token]) - normalizer for token in tokens]

@@ -1,47 +1,88 @@
-"""The numbers of the corrector's formula, by language. Owns what was calibrated, and the strict ones for all else. Pure."""
+"""The weights of the evidence, by language: what was fitted, and how sure an edit has to be. Owns the table's form. Pure.
+
+The choice among the options of a place, and what was read, is log-linear (Och and Ney, "Discriminative Training and Maximum
+Entropy Models for Statistical Machine Translation", 2002): the odds of an option are exp(sum of weight * evidence), those of
+what was read are 1. `weights.tsv` is fitted by `bench/correction/fit_weights.py`, by maximum likelihood, on pages that
+the project renders, degrades and reads itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from ocrwatch.correction.evidence import FEATURES, Evidence
+
+OTHER = "other"
+"""The language of the table that stands for all that it does not have."""
+
+_CAUTION_NATS = 2.0
+"""By how much the margin moves when `correction.caution` goes up or down by one."""
+
+_PARAMETERS = ("margin", "least", "foreign")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The numbers of the formula, in nats; `bench/correction/run.py` measures what they do.
+    """The numbers of the choice.
 
-    alpha: how far the model's gain is believed. margin: asked of every edit. known: more, for a rare word of the lists.
-    capitalized, capitals: more, for a word that may be a name, written so. sure: more, where the engine was sure of it.
-    clean: how far a page with few suspicious words raises the margin. rewrite: more, for what the model wrote. digit: more,
-    for a letter in the place of a digit. rare_zipf: words of the lists up to this frequency may be misreadings too, which the
-    lists' own sources had. short: more, for an unlisted word of two letters. shortest: letters of the shortest word looked at.
-    foreign_share: a page with more suspicious words is not in the language that it is said to be in, or no text at all; measured:
-    damaged English up to 0.17 with the English list, German 0.14 to 0.38 and Polish 0.6 to 0.8 with it.
+    judged: weight of each kind of evidence. prior: the same for what is known before the model is asked. margin: log odds, in
+    nats, that are asked of an edit. least: the model is not asked about options with less than this, in nats, before.
+    foreign: a page with a greater share of unlisted words is not in the language that it is said to be in, or no text.
     """
 
-    alpha: float = 0.8
-    margin: float = 1.0
-    known: float = 1.5
-    capitalized: float = 2.0
-    capitals: float = 6.0
-    sure: float = 1.5
-    clean: float = 1.5
-    rewrite: float = 1.0
-    digit: float = 1.0
-    rare_zipf: float = 3.0
-    short: float = 2.0
-    shortest: int = 2
-    foreign_share: float = 0.22
+    judged: Mapping[str, float]
+    prior: Mapping[str, float]
+    margin: float
+    least: float
+    foreign: float
+
+    def before(self, evidence: Evidence) -> float:
+        """How much an option has for it before the model is asked, in nats against what was read."""
+        return sum(self.prior.get(name, 0.0) * value for name, value in evidence.items())
+
+    def after(self, options: Sequence[Evidence]) -> tuple[int, float]:
+        """The best option, and its log odds against all others and what was read."""
+        merits = [sum(self.judged.get(name, 0.0) * value for name, value in evidence.items()) for evidence in options]
+        best = max(range(len(merits)), key=merits.__getitem__)
+        others = [0.0, *(merit for index, merit in enumerate(merits) if index != best)]
+        highest = max(others)
+        return best, merits[best] - highest - math.log(sum(math.exp(merit - highest) for merit in others))
+
+    def asked(self, caution: float) -> float:
+        """The log odds that an edit must have."""
+        return self.margin + _CAUTION_NATS * (caution - 1.0)
 
 
-CALIBRATED = {"en": Weights()}
-"""By language, as measured with SmolLM2-135M on degraded English pages and newspapers: ten right edits to a wrong one and
-more, where most of the wrong ones mend what the printer had wrong."""
+def parse(lines: Iterable[str]) -> dict[str, Weights]:
+    """The weights of a table's lines, by language: `language<TAB>part<TAB>name<TAB>number`; lines that begin with `# ` tell
+    where it comes from.
 
-STRICT = Weights(alpha=0.6, margin=1.5, rare_zipf=0.0, shortest=3, foreign_share=0.35)
-"""For every other language: a small model knows it less than it seems to, and takes rare words and names for misreadings."""
+    Raises ValueError, with the line's number, for anything else.
+    """
+    parts: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for number, line in enumerate(lines, 1):
+        row = line.rstrip("\n")
+        if row.startswith("# ") or not row:
+            continue
+        fields = row.split("\t")
+        known = {"judged": FEATURES, "prior": FEATURES, "choice": _PARAMETERS}
+        if len(fields) != 4 or fields[2] not in known.get(fields[1], ()):
+            raise ValueError(f"table of weights, line {number}: expected language, part, name and number, separated by tabs")
+        parts[fields[0]][fields[1]][fields[2]] = float(fields[3])
+    return {language: Weights(part["judged"], part["prior"], **part["choice"]) for language, part in parts.items()}
 
 
 def weights_for(languages: Sequence[str]) -> Weights:
     """The weights of the page's languages; those of the first one rule, because the word lists of all hold at once."""
-    return CALIBRATED.get(languages[0], STRICT) if languages else STRICT
+    table = _shipped()
+    return table.get(languages[0], table[OTHER]) if languages else table[OTHER]
+
+
+@cache
+def _shipped() -> dict[str, Weights]:
+    return parse((files("ocrwatch.correction") / "weights.tsv").read_text(encoding="utf-8").splitlines())

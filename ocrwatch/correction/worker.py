@@ -95,7 +95,6 @@ class Worker:
             lexicon = self._lexicon(request)
         except MissingPart as lacking:
             return Correction(truncated=True, review=True, why=str(lacking)).to_json()
-        self._judge.reset()
         correction = correct_page(
             request,
             judge=self._judge,

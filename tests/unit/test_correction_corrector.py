@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 from ocrwatch.correction import channel
 from ocrwatch.correction.corrector import correct_page
 from ocrwatch.correction.edits import Reason, apply, undo
+from ocrwatch.correction.judge import Question
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
 from ocrwatch.correction.rewrite import Written
+from ocrwatch.correction.weights import Weights
 from ocrwatch.ocr.engine import Alternative, Word
 
 TABLE = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
+WEIGHTS = Weights(
+    judged={"edit": -1.0, "gain": 0.8, "cost": -0.8, "quote": 9.0},
+    prior={"zipf": 2.0, "read_zipf": -2.5, "cost": -0.8, "split": -2.0, "join": -2.0, "quote": 9.0},
+    margin=1.0,
+    least=-5.0,
+    foreign=0.22,
+)
 WORDS = "the a of on mat cat sat total date invoice quick was with license recipient now not note known well mike"
 
 
@@ -35,16 +44,19 @@ class Lexicon:
 
 
 class Judge:
-    """Likes every word of the list by the same number of nats, and remembers what it was asked."""
+    """Likes words of the list by the same number of nats, and remembers what it was asked."""
 
     def __init__(self, liking: float = 25.0) -> None:
-        self.asked: list[tuple[str, list[str], str]] = []
+        self.asked: list[tuple[list[str], Question]] = []
         self._liking = liking
         self._lexicon = Lexicon()
 
-    def score(self, left: str, alternatives: Sequence[str], right: str) -> list[float]:
-        self.asked.append((left, list(alternatives), right))
-        return [self._liking if all(self._lexicon.frequency(w) for w in a.split()) else 0.0 for a in alternatives]
+    def gains(self, words: Sequence[str], questions: Sequence[Question], *, prompt: str) -> list[list[float]]:
+        self.asked += [(list(words), question) for question in questions]
+        return [[self._like(text.split(" ")) - self._like(words[q.first : q.last]) for text in q.alternatives] for q in questions]
+
+    def _like(self, words: Sequence[str]) -> float:
+        return self._liking if all(self._lexicon.frequency(w.strip(".,‘")) for w in words) else 0.0
 
 
 class Writer:
@@ -58,15 +70,15 @@ class Writer:
 
 
 def corrected(request: CorrectionRequest, judge: Judge | None = None, writer: Writer | None = None) -> tuple[str, Correction]:
-    result = correct_page(request, judge=judge or Judge(), lexicon=Lexicon(), channel=TABLE, writer=writer)
+    result = correct_page(request, judge=judge or Judge(), lexicon=Lexicon(), channel=TABLE, writer=writer, weights=WEIGHTS)
     return apply(request.text, result.edits), result
 
 
 def test_page_without_suspicious_words_costs_nothing() -> None:
     """The model is not asked about a page of known words and numbers."""
     judge = Judge()
-    text, result = corrected(CorrectionRequest("The cat sat on the mat, total 12.50\n"), judge)
-    assert (text, judge.asked, result.suspicious, result.scored) == ("The cat sat on the mat, total 12.50\n", [], 0, 0)
+    text, result = corrected(CorrectionRequest("The cat sat on the mat: total 12.50\n"), judge)
+    assert (text, judge.asked, result.suspicious, result.scored) == ("The cat sat on the mat: total 12.50\n", [], 0, 0)
 
 
 def test_page_is_corrected_where_the_judge_is_sure() -> None:
@@ -122,9 +134,9 @@ def test_name_that_occurs_twice_is_left_alone() -> None:
     assert corrected(CorrectionRequest("The Mlke sat", earlier=("with Mlke",)))[0] == "The Mlke sat"
 
 
-def test_word_broken_over_a_line_end_is_left_alone() -> None:
-    """Half a word says nothing by itself."""
-    assert corrected(CorrectionRequest("the cat lic-\nemse sat"))[0] == "the cat lic-\nemse sat"
+def test_word_broken_over_a_line_end_is_mended_in_one_half() -> None:
+    """The halves are judged as one word; the line end stays where it is."""
+    assert corrected(CorrectionRequest("the cat lic-\nemse sat"))[0] == "the cat lic-\nense sat"
 
 
 def test_page_in_another_language_is_left_alone() -> None:
@@ -135,9 +147,12 @@ def test_page_in_another_language_is_left_alone() -> None:
     assert "languages" in result.why
 
 
-def test_halves_of_a_parted_word_are_left_alone() -> None:
-    """Two pieces that are a word together are no misreadings of other words."""
-    assert corrected(CorrectionRequest("the reci pient sat on tot al"))[0] == "the reci pient sat on tot al"
+def test_blanks_are_lost_and_found() -> None:
+    """Two pieces that are a word together become one, one piece that is two words becomes two; layout stays."""
+    text, result = corrected(CorrectionRequest("the reci pient sat onthe mat"))
+    assert text == "the recipient sat on the mat"
+    assert [e.reason for e in result.edits] == [Reason.WORD, Reason.WORD]
+    assert corrected(CorrectionRequest("the reci  pient sat on tot\nal"))[0] == "the reci  pient sat on tot\nal"
 
 
 def test_engine_alternatives_are_candidates() -> None:
@@ -146,26 +161,31 @@ def test_engine_alternatives_are_candidates() -> None:
     lexicon.near = lambda word, distance: []  # type: ignore[method-assign]
     word = Word("lisqnse,", 4, confidence=0.4, alternatives=(Alternative(2, 4, "ce", 0.3), Alternative(7, 8, ".", 0.3)))
     request = CorrectionRequest("the lisqnse, cat", words=(word,))
-    correct_page(request, judge=judge, lexicon=lexicon, channel=TABLE)
-    assert judge.asked[0][1] == ["lisqnse", "license"]
-    correct_page(replace(request, words=()), judge=judge, lexicon=lexicon, channel=TABLE)
+    correct_page(request, judge=judge, lexicon=lexicon, channel=TABLE, weights=WEIGHTS)
+    assert judge.asked[0][1].alternatives == ("lisqnse,", "license,")
+    correct_page(replace(request, words=()), judge=judge, lexicon=lexicon, channel=TABLE, weights=WEIGHTS)
     assert len(judge.asked) == 1
 
 
-def test_judge_reads_both_sides_with_earlier_edits_made() -> None:
-    """The left text is the corrected one, the right text as read; line ends are folded."""
+def test_judge_reads_both_sides_with_the_likeliest_words_standing() -> None:
+    """Around a place stands what its misread neighbours most likely are; line ends are folded, punctuation stays."""
     judge = Judge()
-    corrected(CorrectionRequest("on tlie mat\nthe licemse sat with the cat"), judge)
-    left, alternatives, right = judge.asked[1]
-    assert (left, alternatives[0], right[:4]) == ("\non the mat the ", "licemse", " sat")
+    corrected(CorrectionRequest("on tlie mat,\nthe licemse sat with the cat"), judge)
+    words, question = judge.asked[-1]
+    assert words == ["on", "the", "mat,", "the", "license", "sat", "with", "the", "cat"]
+    assert (question.first, question.last) == (4, 5)
+    assert question.alternatives[:2] == ("licemse", "license")
 
 
 def test_expired_budget_leaves_the_rest_raw_and_says_so() -> None:
     """Nothing after the end of the time is touched; the reply is marked."""
     answers = iter([False, True, True])
-    request = CorrectionRequest("on tlie mat the licemse sat")
-    result = correct_page(request, judge=Judge(), lexicon=Lexicon(), channel=TABLE, expired=lambda: next(answers))
-    assert apply(request.text, result.edits) == "on the mat the licemse sat"
+    between = " the cat sat on the mat" * 20
+    request = CorrectionRequest(f"on tlie mat{between} the licemse sat")
+    result = correct_page(
+        request, judge=Judge(), lexicon=Lexicon(), channel=TABLE, weights=WEIGHTS, expired=lambda: next(answers)
+    )
+    assert apply(request.text, result.edits) == f"on the mat{between} the licemse sat"
     assert result.truncated
     assert result.review
     assert result.why
@@ -178,6 +198,18 @@ def test_rewrite_is_cut_into_edits_and_the_refused_are_listed() -> None:
     assert [r.after for r in result.refused] == ["well", "not", "60000", "today"]
     assert all(r.why for r in result.refused)
     assert result.edits == ()
+
+
+def test_marks_at_words_are_mended_when_the_judge_agrees() -> None:
+    """A stop becomes a comma, a speck before a word goes, and numbers beside keep theirs."""
+
+    class Commas(Judge):
+        def _like(self, words: Sequence[str]) -> float:
+            return 25.0 * sum(w.endswith(",") for w in words) - 25.0 * sum("‘" in w for w in words)
+
+    text, result = corrected(CorrectionRequest("‘The cat sat. the recipient with total. 12"), Commas())
+    assert text == "The cat sat, the recipient with total. 12"
+    assert {e.reason for e in result.edits} == {Reason.PUNCTUATION}
 
 
 def test_useless_rewrite_changes_nothing_and_says_why() -> None:

@@ -1,17 +1,16 @@
-"""Pieces of a page, contexts, candidates and the request's JSON form."""
+"""Pieces of a page, its running text, windows, and the request's JSON form."""
 
 from __future__ import annotations
 
 import itertools
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch.correction.candidates import propose
-from ocrwatch.correction.channel import Channel
-from ocrwatch.correction.context import LEFT_CHARACTERS, Context
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
+from ocrwatch.correction.window import LEFT_WORDS, MOST_WORDS, RIGHT_WORDS, RunningText, windows
 from ocrwatch.correction.words import carry_case, pieces
 from ocrwatch.ocr.engine import Alternative, Word
 
@@ -43,45 +42,34 @@ def test_case_is_carried_over() -> None:
     ]
 
 
-class Lexicon:
-    """Three words."""
-
-    def frequency(self, word: str) -> float:
-        return {"modem": 3.0, "modern": 4.5, "strasse": 4.0}.get(word.casefold(), 0.0)
-
-    def near(self, word: str, distance: int) -> list[str]:
-        return ["strasse"] if word.startswith("S") else []
-
-
-def test_candidates_undo_confusions_and_keep_the_sharp_s() -> None:
-    """A confusion of two characters is found though no list was searched for it; casefolded lists do not spoil `ß`."""
-    channel = Channel({("rn", "m"): 9, ("rn", "rn"): 90, ("m", "m"): 900, ("t", "l"): 3, ("t", "t"): 900})
-    assert [c.text for c in propose("modem", lexicon=Lexicon(), channel=channel)] == ["modern"]
-    assert [c.text for c in propose("Slraße", lexicon=Lexicon(), channel=channel)] == ["Straße"]
+@given(st.text(alphabet="ab-\n ¬", max_size=60))
+def test_running_text_has_every_word_once(raw: str) -> None:
+    """Words cover what is no white space, in order; halves of a word that a line end parts are one."""
+    text = RunningText(raw)
+    words = [text.text(i, i + 1) for i in range(len(text))]
+    assert "".join(words) == re.sub(r"(?<=[ab])[-¬]\s*\n\s*(?=[ab])", "", raw).replace(" ", "").replace("\n", "")
+    assert all(word and not any(c.isspace() for c in word) for word in words)
 
 
-def test_context_anchor_stays_and_then_moves() -> None:
-    """The left text begins at the same place for many words, so that the model's cache of it can be kept, and is bounded."""
-    raw = "word " * 1000
-    context = Context(raw)
-    lengths = [len(context.around(at, at + 4, [])[0]) for at in range(0, len(raw), 5)]
-    assert max(lengths) <= LEFT_CHARACTERS + 10
-    assert sum(a > b for a, b in itertools.pairwise(lengths)) < 15
-
-
-def test_context_is_bounded_where_a_word_has_no_end() -> None:
-    """A hostile page of one endless word gives no more to the model than any other."""
-    context = Context("x" * 50_000 + " licemse " + "y" * 50_000)
-    left, right = context.around(50_001, 50_008, [])
-    assert len(left) <= LEFT_CHARACTERS + 2
-    assert len(right) <= 40
-
-
-def test_context_has_the_prompt_first_and_edits_made() -> None:
-    """A profile's prompt conditions the score; edits so far are read as made; hyphens at line ends are closed."""
-    context = Context("on tlie lic-\nense of\nit", prompt="Medical.")
+def test_running_text_has_edits_made() -> None:
+    """Edits within a range of words are made; hyphens at line ends are closed."""
+    text = RunningText("on tlie lic-\nense of\nit")
     edit = Edit(3, "tlie", "the", Reason.WORD, 1.0)
-    assert context.around(18, 20, [edit]) == ("Medical.\n\non the license ", " it")
+    assert text.text(0, len(text), [edit]) == "on the license of it"
+    assert text.covering(3, 7) == (1, 2)
+    assert text.covering(13, 17) == (2, 3)
+
+
+@given(st.lists(st.integers(0, 2_000), unique=True, min_size=1, max_size=60).map(sorted))
+def test_windows_hold_every_place_once_and_are_bounded(places: list[int]) -> None:
+    """Each place is in one window, with words on both sides where there are any."""
+    count = 2_001
+    found = list(windows([(at, at + 1) for at in places], count))
+    assert [index for window in found for index in window.places] == list(range(len(places)))
+    for window in found:
+        assert window.last - window.first <= MOST_WORDS + RIGHT_WORDS
+        assert window.first == max(0, places[window.places[0]] - LEFT_WORDS)
+        assert window.last >= min(count, places[window.places[-1]] + 1 + RIGHT_WORDS)
 
 
 def test_request_survives_the_wire() -> None:

@@ -1,0 +1,91 @@
+"""The survey of a page: which places may be misread, with their options. Pure.
+
+What the corrector decides on and what the weights are fitted on come from here, so that both see the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ocrwatch.correction.channel import Channel
+from ocrwatch.correction.guard import MAX_EDIT_CHARACTERS, Guard
+from ocrwatch.correction.protocol import CorrectionRequest
+from ocrwatch.correction.sites import Finder, Lexicon, Option, Page, Site, damage, neighbours
+from ocrwatch.correction.window import RunningText
+from ocrwatch.correction.words import Piece, pieces
+from ocrwatch.ocr.engine import Word
+
+_SHORT = 2
+_LEADING_MARKS = 2
+"""Marks, at most, before a word in the engine's own word."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A page with its sites in order. unlisted: the share of its small words that is in no list. pieces: its words."""
+
+    text: RunningText
+    guard: Guard
+    finder: Finder
+    sites: list[Site]
+    unlisted: float
+    pieces: int
+
+
+def survey(request: CorrectionRequest, *, lexicon: Lexicon, channel: Channel, worth: Callable[[Option], bool]) -> Survey:
+    """Find the sites of a page. worth: whether an option has a chance at all, whatever the model will say."""
+    raw = request.text
+    found = pieces(raw)
+    seen = Counter(p.text for p in found)
+    for page_text in request.earlier:
+        seen.update(p.text for p in pieces(page_text))
+    small = [p for p in found if p.text.islower() and len(p.text) > _SHORT and not p.joined]
+    unlisted = sum(not lexicon.frequency(p.text) for p in small)
+    page = Page(raw, found, {w.offset: w for w in request.words}, seen, damage(len(small), unlisted))
+    finder = Finder(page, lexicon=lexicon, channel=channel)
+    guard = Guard(
+        raw,
+        is_word=lambda w: finder.frequency(w) > 0 or seen[w] > 1,
+        names=frozenset(w for w, n in seen.items() if n > 1 and w[:1].isupper() and not finder.frequency(w)),
+        letter_to_digit=request.letter_to_digit,
+        digit_to_letter=request.digit_to_letter,
+    )
+    text = RunningText(raw)
+    sites = _allowed(_sites(page, finder, text, guard), guard, worth)
+    share = (unlisted + 1) / (len(small) + 20)
+    return Survey(text, guard, finder, sorted(sites, key=lambda s: (s.start, s.end)), share, len(found))
+
+
+def _sites(page: Page, finder: Finder, text: RunningText, guard: Guard) -> Iterator[Site | None]:
+    for piece in page.pieces:
+        if (
+            _SHORT <= len(piece.text) <= MAX_EDIT_CHARACTERS
+            and not piece.joined
+            and not guard.is_protected(piece.start, piece.end)
+        ):
+            yield finder.word(piece, _engine_word(page, piece))
+    for first, second in neighbours(page.pieces, page.raw):
+        yield finder.joined(first, second, _engine_word(page, first))
+    halves = [piece for piece in page.pieces if piece.joined]
+    for first, second in zip(halves[::2], halves[1::2], strict=False):
+        yield finder.hyphenated(first, second)
+    for start, token in text.tokens():
+        yield finder.mark(start, token, page.words.get(start))
+        if any(c.isdigit() for c in token):
+            yield finder.misread_letter(start, token)
+
+
+def _engine_word(page: Page, piece: Piece) -> Word | None:
+    """The engine's word that holds a piece; marks may stand before the piece."""
+    words = (page.words.get(piece.start - back) for back in range(_LEADING_MARKS + 1))
+    return next((word for word in words if word is not None and word.offset + len(word.text) >= piece.end), None)
+
+
+def _allowed(sites: Iterable[Site | None], guard: Guard, worth: Callable[[Option], bool]) -> Iterator[Site]:
+    for site in sites:
+        if site is not None:
+            options = tuple(o for o in site.options if worth(o) and guard.objection(o.edit) is None)
+            if options:
+                yield replace(site, options=options)
