@@ -9,6 +9,7 @@ the project renders, degrades and reads itself.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ OTHER = "other"
 _CAUTION_NATS = 2.0
 """By how much the margin moves when `correction.caution` goes up or down by one."""
 
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _PARAMETERS = ("margin", "least", "foreign")
 
 
@@ -71,7 +73,7 @@ def parse(lines: Iterable[str]) -> dict[str, Weights]:
             continue
         fields = row.split("\t")
         known = {"judged": FEATURES, "prior": FEATURES, "choice": _PARAMETERS}
-        if len(fields) != 4 or fields[2] not in known.get(fields[1], ()):
+        if len(fields) != 4 or fields[2] not in known.get(fields[1], ()) or not _NUMBER.fullmatch(fields[3]):
             raise ValueError(f"table of weights, line {number}: expected language, part, name and number, separated by tabs")
         parts[fields[0]][fields[1]][fields[2]] = float(fields[3])
     return {language: Weights(part["judged"], part["prior"], **part["choice"]) for language, part in parts.items()}

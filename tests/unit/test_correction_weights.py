@@ -43,7 +43,7 @@ def test_caution_moves_the_odds_that_are_asked(caution: float, asked: float) -> 
 )
 def test_table_with_a_mistake_is_refused(line: str) -> None:
     """A wrong line is not taken for a weight of 0."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="line 2"):
         parse(["# told", line])
 
 
