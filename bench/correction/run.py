@@ -30,7 +30,6 @@ from pathlib import Path
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # read by Tesseract when it loads
 
-from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import channel, edits, figures
@@ -41,6 +40,7 @@ from ocrwatch.correction.llama import Llama, LoadOptions
 from ocrwatch.correction.model import ModelJudge, ModelWriter
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
 from ocrwatch.ocr.engine import Alternative, Word
+from ocrwatch.ocr.pages import Bounds, open_document
 from ocrwatch.ocr.tessdata import find_tessdata
 from ocrwatch.ocr.tesseract import TesseractEngine
 
@@ -117,11 +117,12 @@ def degraded_pages(folder: Path) -> Iterator[Page]:
 
 def read_page(path: Path, language: str, true: str) -> Page:
     """A page as Tesseract reads it, with what it tells of each word; kept, because it is the same every time."""
-    key = hashlib.sha256(path.read_bytes() + f"{language} {TesseractEngine.version}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(path.read_bytes() + f"page {language} {TesseractEngine.version}".encode()).hexdigest()[:24]
     kept = Path(os.environ.get("TMPDIR", "/tmp")) / "ocrwatch-bench" / f"{key}.json"
     if not kept.is_file():
-        with Image.open(path) as image:
-            found = _engine().recognize(image.convert("L"), languages=(language,), dpi=float(image.info.get("dpi", (300,))[0]))
+        with path.open("rb") as file:
+            rendered = open_document(file).render(1, Bounds())
+            found = _engine().recognize(rendered.image, languages=(language,), dpi=rendered.dpi)
         words = [[w.text, w.offset, w.confidence, [asdict(a) for a in w.alternatives]] for w in found.words]
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps({"text": found.text, "words": words}), encoding="utf-8")

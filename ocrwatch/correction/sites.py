@@ -137,11 +137,14 @@ class Finder:
         return Site(start, start + len(token), token, options) if options else None
 
     def mark(self, start: int, token: str, word: Word | None) -> Site | None:
-        """A mark at a word."""
-        offers = word.alternatives if word is not None and word.text == token else ()
-        options = []
+        """A mark at a word. One for another only where the engine itself was in doubt: authors differ more than readings."""
+        if word is None or word.text != token:
+            return None
+        offers, options = word.alternatives, []
         for text in marks.repairs(token):
             kind = "quote" if text[-1] == token[-1] else "comma" if text[-1] == "," else "stop"
+            if kind != "quote" and text[-1] not in {a.text for a in offers if a.end == len(token)}:
+                continue
             found = self._option(start, token, text, offers=offers, word=word, **{kind: 1.0})
             evidence = found.evidence | {"zipf": 0.0, "read_zipf": 0.0, "read_unlisted": 0.0, "unlisted": 0.0}
             options.append(Option(Edit(start, token, text, Reason.PUNCTUATION, 0.0), evidence))

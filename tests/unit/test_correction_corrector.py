@@ -207,8 +207,15 @@ def test_marks_at_words_are_mended_when_the_judge_agrees() -> None:
         def _like(self, words: Sequence[str]) -> float:
             return 25.0 * sum(w.endswith(",") for w in words) - 25.0 * sum("‘" in w for w in words)
 
-    text, result = corrected(CorrectionRequest("‘The cat sat. the recipient with total. 12"), Commas())
+    raw = "‘The cat sat. the recipient with total. 12"
+    words = (
+        Word("‘The", 0, confidence=0.9),
+        Word("sat.", 9, confidence=0.7, alternatives=(Alternative(3, 4, ",", 0.6),)),
+        Word("total.", 33, confidence=0.7, alternatives=(Alternative(5, 6, ",", 0.6),)),
+    )
+    text, result = corrected(CorrectionRequest(raw, words=words), Commas())
     assert text == "The cat sat, the recipient with total. 12"
+    assert corrected(CorrectionRequest(raw), Commas())[0] == raw
     assert {e.reason for e in result.edits} == {Reason.PUNCTUATION}
 
 
