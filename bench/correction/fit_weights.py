@@ -41,8 +41,8 @@ LEAST = -3.2
 """Of the right options on damaged pages nine in ten have more than this before the model is asked; of all options one in nine."""
 
 MARGIN, MARGIN_ELSE, MARGIN_UNKNOWN = 0.7, 1.5, 2.0
-"""Log odds, in nats. On the pages that the weights were fitted on 0.7 leaves 2.7 % of English edits that lead away from the truth,
-1.2 leaves 1 to 3 % in the other languages; real pages hold older spellings and names than those."""
+"""Log odds, in nats. On the pages that the weights were fitted on 0.7 leaves 2.7 % of English edits that lead away from the
+truth, 1.2 leaves 1 to 3 % in the other languages; real pages hold older spellings and names than those."""
 
 FOREIGN = {"en": 0.22}
 """Measured: damaged English has up to 0.17 unlisted words with the English list, German 0.14 to 0.38 and Polish 0.6 to 0.8."""
