@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ocrwatch.correction import figures
+from ocrwatch.correction import figures, marks
 from ocrwatch.correction.edits import Edit, Reason, apply, undo
 from ocrwatch.correction.guard import Guard
 
@@ -25,6 +25,9 @@ FRAGMENTS = st.sampled_from(
         "\n",
         "\f",
         "\n  ",
+        "total.",
+        "‘total",
+        "cats,",
         "12 345",
         "5 l",
         "１２３",
@@ -47,10 +50,10 @@ def proposed_edits(draw: st.DrawFn, raw: str) -> Edit:
     """An edit of some stretch of the page: of a word, of a token, or of anything; often nearly right, sometimes wild."""
     words = [m.span() for m in re.finditer(r"[^\W\d_]+", raw)]
     tokens = [m.span() for m in re.finditer(r"\S+", raw)]
-    kind = draw(st.sampled_from(["word", "word", "two words", "token", "digits", "anything"]))
+    kind = draw(st.sampled_from(["word", "word", "two words", "token", "digits", "marks", "anything"]))
     start = draw(st.integers(0, len(raw)))
     end = draw(st.integers(start, min(len(raw), start + 8)))
-    if kind in ("token", "digits") and tokens:
+    if kind in ("token", "digits", "marks") and tokens:
         start, end = tokens[draw(st.integers(0, len(tokens) - 1))]
     elif kind != "anything" and words:
         first = draw(st.integers(0, len(words) - 1))
@@ -62,7 +65,13 @@ def proposed_edits(draw: st.DrawFn, raw: str) -> Edit:
     if kind == "digits":
         letters = figures.digit_to_letter(before, lambda _: True)
         after = figures.letter_to_digit(before) or (letters[0] if letters else after)
-    reason = draw(st.sampled_from(list(Reason) if kind in ("digits", "anything") else [Reason.WORD, Reason.REWRITE]))
+    if kind == "marks":
+        after = next(iter(marks.repairs(before)), after)
+    reason = (
+        Reason.PUNCTUATION
+        if kind == "marks"
+        else draw(st.sampled_from(list(Reason) if kind in ("digits", "anything") else [Reason.WORD, Reason.REWRITE]))
+    )
     return Edit(start, before, after, reason, draw(st.floats(-5, 5)))
 
 
@@ -111,6 +120,8 @@ def test_guard_changes_no_number_and_no_layout_whatever_is_proposed(case: tuple[
         if edit.reason is Reason.DIGIT_TO_LETTER:
             assert len(changed) == 1
             assert changed[0][1] in figures.DIGIT_TO_LETTERS[changed[0][0]]
+        if edit.reason is Reason.PUNCTUATION:
+            assert re.sub(r"[^\w'’-]", "", edit.after) == re.sub(r"[^\w'’-]", "", edit.before).lstrip(marks.QUOTES)
 
 
 @settings(max_examples=300, deadline=None)
@@ -204,6 +215,29 @@ def test_guard_refuses(raw: str, before: str, after: str) -> None:
 def test_guard_never_swaps_small_words_that_carry_the_meaning(before: str, after: str) -> None:
     """Titles, negations, units, months and number words stay; an unclear one is not made into one of them."""
     assert objection(f"a {before} b", before, after) is not None
+
+
+@pytest.mark.parametrize(
+    ("raw", "before", "after", "passes"),
+    [
+        ("the cats. and dogs", "cats.", "cats,", True),
+        ("the cats, And dogs", "cats,", "cats.", True),
+        ("the ‘Cats and dogs", "‘Cats", "Cats", True),
+        ("the ‘Cats and dogs’ sat", "‘Cats", "Cats", False),  # a quotation that is closed
+        ("the cats. 12 dogs", "cats.", "cats,", False),
+        ("in 1999, cats. and", "cats.", "cats,", False),
+        ("at 12 cats. and", "cats.", "cats,", False),
+        ("Mr. Smith", "Mr.", "Mr,", False),
+        ("paid 12.50. and", "12.50.", "12.50,", False),
+        ("see e.g. there", "e.g.", "e.g,", False),
+        ("cats; and", "cats;", "cats,", False),
+        ("the cats. and dogs", "cats.", "cats", False),
+        ("the cats. and dogs", "cats.", "cat,", False),
+    ],
+)
+def test_guard_lets_only_plain_marks_at_plain_words_pass(raw: str, before: str, after: str, passes: bool) -> None:
+    """A stop for a comma and back, an opening quotation mark that nothing closes; never at numbers, titles, abbreviations."""
+    assert (objection(raw, before, after, Reason.PUNCTUATION) is None) is passes
 
 
 def test_guard_leaves_names_alone() -> None:
