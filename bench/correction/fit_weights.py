@@ -175,7 +175,7 @@ class Collector:
         if language not in self._lists:
             self._lists[language] = WordList([language])
         request = CorrectionRequest(page.reading.text, languages=(language,), words=page.reading.words)
-        return survey(request, lexicon=self._lists[language], channel=self._channel, worth=worth)
+        return survey(request, lexicon=self._lists[language], channel=self._channel, foreign=1.0, worth=worth)
 
 
 def _readings(page: TrainingPage) -> tuple[TrainingPage, TrainingPage]:

@@ -63,13 +63,18 @@ def correct_page(
     Deterministic for the same request as long as `expired` never says True and the judge is deterministic.
     """
     weights = weights or weights_for(request.languages)
-    found = survey(request, lexicon=lexicon, channel=channel, worth=lambda o: weights.before(o.evidence) > weights.least)
+    found = survey(
+        request,
+        lexicon=lexicon,
+        channel=channel,
+        foreign=weights.foreign,
+        worth=lambda o: weights.before(o.evidence) > weights.least,
+    )
     page = _Page(request, found, judge=judge, weights=weights, expired=expired)
     if request.letter_to_digit:
         page.take_misread_digits()
-    if found.unlisted > weights.foreign:
+    if found.is_foreign:
         page.leave("most words are in none of the page's languages; no word was touched")
-        found = replace(found, sites=[])
     page.decide(found.sites)
     if request.mode is Mode.REWRITE and writer is not None:
         page.rewrite(writer)

@@ -25,16 +25,33 @@ from ocrwatch.ocr.engine import Alternative, Word
 
 MAX_OPTIONS = 5
 _NATS_PER_ZIPF = 1.0
+"""How much a tenfold frequency counts against the channel's cost, in the order of options."""
+
+_NATS_PER_DOUBT = 3.0
+"""How much a change counts there that the engine offered itself and doubts wholly."""
+
 _SOURCES_TRIED = 16
+"""Confusions that are undone per place."""
+
 _MIN_ZIPF = 2.3
+"""Rarer words are in the lists by accident as often as not."""
+
 _SPLIT_ZIPF = 3.5
+"""The same for the parts of a word that lost a blank: nearly every word can be cut into rare ones."""
+
 _MIN_OFFER = 0.05
+"""Of an alternative's confidence: the engine lists many at 0."""
+
 _OFFERS_TRIED = 12
+"""The surest alternatives of a word, which are taken alone and in pairs."""
+
 _REACH_NATS = 22.0
+"""No option may be ranked lower than this below the first."""
+
 _TYPICAL_DAMAGE = 0.06
+"""Share of unlisted small words on a damaged page."""
+
 _MARKS = frozenset("|!¦")
-_DOUBTED = 0.9
-_SEEN_ZIPF = 3.0
 
 
 class Lexicon(Protocol):
@@ -227,7 +244,7 @@ class Finder:
     def _best(self, options: Iterable[Option]) -> tuple[Option, ...]:
         def rank(option: Option) -> tuple[float, str]:
             of = option.evidence
-            return of["cost"] + 3 * of["doubt"] - _NATS_PER_ZIPF * of["zipf"] - of["seen"], option.edit.after
+            return of["cost"] + _NATS_PER_DOUBT * of["doubt"] - _NATS_PER_ZIPF * of["zipf"] - of["seen"], option.edit.after
 
         ranked = sorted(options, key=rank)
         return tuple(o for o in ranked if rank(o)[0] <= rank(ranked[0])[0] + _REACH_NATS)[:MAX_OPTIONS]

@@ -24,18 +24,24 @@ _LEADING_MARKS = 2
 
 @dataclass(frozen=True)
 class Survey:
-    """A page with its sites in order. unlisted: the share of its small words that is in no list. pieces: its words."""
+    """A page with its sites in order. is_foreign: most words are in no list, so no site was looked for. pieces: its words."""
 
     text: RunningText
     guard: Guard
     finder: Finder
     sites: list[Site]
-    unlisted: float
+    is_foreign: bool
     pieces: int
 
 
-def survey(request: CorrectionRequest, *, lexicon: Lexicon, channel: Channel, worth: Callable[[Option], bool]) -> Survey:
-    """Find the sites of a page. worth: whether an option has a chance at all, whatever the model will say."""
+def survey(
+    request: CorrectionRequest, *, lexicon: Lexicon, channel: Channel, foreign: float, worth: Callable[[Option], bool]
+) -> Survey:
+    """Find the sites of a page.
+
+    foreign: the share of unlisted small words from which the page is in none of its languages. worth: whether an option has a
+    chance at all, whatever the model will say.
+    """
     raw = request.text
     found = pieces(raw)
     seen = Counter(p.text for p in found)
@@ -53,9 +59,9 @@ def survey(request: CorrectionRequest, *, lexicon: Lexicon, channel: Channel, wo
         digit_to_letter=request.digit_to_letter,
     )
     text = RunningText(raw)
-    sites = _allowed(_sites(page, finder, text, guard), guard, worth)
-    share = (unlisted + 1) / (len(small) + 20)
-    return Survey(text, guard, finder, sorted(sites, key=lambda s: (s.start, s.end)), share, len(found))
+    is_foreign = (unlisted + 1) / (len(small) + 20) > foreign
+    sites = [] if is_foreign else _allowed(_sites(page, finder, text, guard), guard, worth)
+    return Survey(text, guard, finder, sorted(sites, key=lambda s: (s.start, s.end)), is_foreign, len(found))
 
 
 def _sites(page: Page, finder: Finder, text: RunningText, guard: Guard) -> Iterator[Site | None]:
