@@ -7,13 +7,13 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ocrwatch import composition
-from ocrwatch.config import Configuration, CorrectionMode, InboxCorrection, InboxSettings, ModelSettings, OutputSettings
+from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, ModelSettings
 from ocrwatch.correction.edits import Edit, apply
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
@@ -73,25 +73,46 @@ def bare_settings() -> Configuration:
 
 
 def settings_for(paths: Sequence[Path], *, base: Configuration | None, **choices: Any) -> Configuration:
-    """Settings in which each folder of `paths` is an inbox, with what the command line chose over what `base` says."""
-    languages = tuple(choices.get("languages") or (base.inboxes[0].languages if base else ("en",)))
-    output, mode = choices.get("output"), choices.get("mode")
-    _refuse_collisions(paths, output)
+    """Settings in which each folder of `paths` is an inbox: as the inbox of `base` that it is in, else the first one's languages,
+    with what the command line chose over that. Nothing is archived.
+    """
+    _refuse_collisions(paths, choices.get("output"))
     folders = sorted({Path(os.path.abspath(path)).parent for path in paths}) or [Path("/")]
-    inboxes = [
-        InboxSettings(
-            path=folder,
-            name=f"files-{number}",
-            languages=languages,
-            engine=choices.get("engine"),
-            output=OutputSettings(directory=Path(os.path.abspath(output)) if output else None),
-            correction=InboxCorrection(mode=CorrectionMode(mode) if mode else None),
-        )
-        for number, folder in enumerate(folders)
-    ]
+    inboxes = [_chosen(_inbox_at(folder, base), number, choices) for number, folder in enumerate(folders)]
     settings = _with_inboxes(base, inboxes)
     model = choices.get("model")
     return settings if model is None else settings.model_copy(update={"model": _model_at(settings.model, model)})
+
+
+def _inbox_at(folder: Path, base: Configuration | None) -> InboxSettings:
+    """The folder as an inbox: like the nearest one of `base` that holds it."""
+    inboxes = base.inboxes if base else ()
+    holding = [inbox for inbox in inboxes if folder == inbox.path or inbox.path in folder.parents]
+    if not holding:
+        return InboxSettings(path=folder, languages=inboxes[0].languages if inboxes else ("en",))
+    inbox = max(holding, key=lambda inbox: len(inbox.path.parts))
+    mirror = inbox.output.directory
+    output = inbox.output.model_copy(update={"directory": mirror and mirror / folder.relative_to(inbox.path)})
+    named = {"path": folder, "output": output, "ignore": (), "include": ()}
+    return inbox.model_copy(update={**named, "after": After.KEEP, "archive_to": None})
+
+
+def _chosen(inbox: InboxSettings, number: int, choices: Mapping[str, Any]) -> InboxSettings:
+    """The inbox with what the command line says; that is examined as a configuration is."""
+    output, mode = choices.get("output"), choices.get("mode")
+    said = InboxSettings(
+        path=inbox.path,
+        languages=tuple(choices.get("languages") or inbox.languages),
+        engine=choices.get("engine") or inbox.engine,
+    )
+    update = {
+        "name": f"files-{number}",
+        "languages": said.languages,
+        "engine": said.engine,
+        "output": inbox.output.model_copy(update={"directory": Path(os.path.abspath(output))} if output else {}),
+        "correction": inbox.correction.model_copy(update={"mode": CorrectionMode(mode)} if mode else {}),
+    }
+    return inbox.model_copy(update=update)
 
 
 def _refuse_collisions(paths: Sequence[Path], output: Path | None) -> None:
