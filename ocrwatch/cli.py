@@ -18,13 +18,14 @@ from typing import Any
 
 import click
 
-from ocrwatch import __version__, composition, config, direct
+from ocrwatch import __version__, calibrating, composition, config, direct
 from ocrwatch.config import Configuration
+from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.correction.store import ModelFile
 from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
-from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
+from ocrwatch.errors import ConfigError, ModelUnavailable, OcrwatchError, UsageError
 from ocrwatch.journal.journal import Journal
 from ocrwatch.service import systemd, view
 from ocrwatch.service.control import NoDaemon, ask
@@ -133,15 +134,25 @@ def ocr(file: Path, engine: str | None, languages: tuple[str, ...], config_path:
 @_language_option
 @click.option("--mode", type=click.Choice([str(m) for m in Mode]), default=None, help="Who proposes changes.")
 @click.option("--profile", help="default, financial, medical, or one of the configuration.")
+@click.option("--calibrate", "pairs", type=click.Path(path_type=Path), help="Fit the model to this folder's pages.")
 @_config_option
 @_json_option
 def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) -> None:
-    """Correct a text; pages are separated by form feeds."""
+    """Correct a text; pages are separated by form feeds.
+
+    With --calibrate, learn instead how far the model is to be believed, from a folder of texts as recognized, NAME.txt, each with
+    its truth, NAME.gt.txt. Every later correction with that model uses what was found.
+    """
+    settings = direct.settings_for((), base=_optional(config_path), model=choices["model"], languages=choices["languages"])
+    if choices["pairs"] is not None:
+        if file.name != sys.stdin.name or choices["mode"] or choices["profile"]:
+            raise UsageError("--calibrate takes no text, mode or profile", "leave them out")
+        _calibrate(settings, choices["pairs"], as_json=as_json)
+        return
     try:
         text = file.read()
     except UnicodeDecodeError as error:
         raise UsageError(f"the text is not UTF-8: {error}", "convert it first, for instance with iconv") from error
-    settings = direct.settings_for((), base=_optional(config_path), model=choices["model"], languages=choices["languages"])
     result = direct.correct(settings, text, mode=choices["mode"], profile=choices["profile"])
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=1))
@@ -149,6 +160,13 @@ def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) 
         click.echo(result.text, nl=False)
         for line in result.notes:
             click.echo(f"ocrwatch: {line}", err=True)
+
+
+def _calibrate(settings: Configuration, pairs: Path, *, as_json: bool) -> None:
+    with _progress_bar("pages") as progress:
+        done = calibrating.calibrate(settings, pairs, progress=progress)
+    for line in [json.dumps(done.to_json(), indent=1)] if as_json else done.lines():
+        click.echo(line)
 
 
 @cli.command()
@@ -255,8 +273,14 @@ def _byte_counts(progress: Callable[[int, int], None] | None) -> Callable[[dict[
 def list_models(config_path: Path | None) -> None:
     """List the models on this machine."""
     models = _fetcher(config_path, "list")["models"]
+    calibrations = _calibrations(config_path)
     for entry in models:
         click.echo(f"{entry['size_bytes'] / 1e6:8.0f} MB  {entry.get('repository') or '-'}  {entry['path']}")
+        try:
+            told = calibrations.of(Path(entry["path"])).state
+        except ModelUnavailable as error:  # the others are listed all the same
+            told = error.message
+        click.echo(f"{'':13}{told}")
     if not models:
         click.echo("no model is here; run: ocrwatch model pull", err=True)
 
@@ -267,6 +291,11 @@ def verify(config_path: Path | None) -> None:
     """Read the configured model whole and check its sha256."""
     file = ModelFile.from_json(_fetcher(config_path, "verify"))
     click.echo(f"{file.path}: sha256 {file.sha256}")
+    click.echo(f"  {_calibrations(config_path).of(file.path)}")
+
+
+def _calibrations(config_path: Path | None) -> Calibrations:
+    return Calibrations((_optional(config_path) or direct.bare_settings()).state_dir)
 
 
 @model.command()

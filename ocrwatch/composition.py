@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, Watch
+from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.owner import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
@@ -33,6 +35,8 @@ from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import Reach
+
+log = logging.getLogger(__name__)
 
 _FETCH_STALL_S = 300.0
 _LONGEST_PAGE_BYTES = 16 * 2**20  # as a frame; a page of 20,000 characters with all alternatives has 0.6 MB
@@ -173,15 +177,19 @@ def fetch_spec(state_dir: Path) -> WorkerSpec:
 
 def model_plan(settings: Configuration, *, threads: int) -> ModelPlan:
     """How the model is found and loaded."""
-    model = settings.model
+    model, calibrations = settings.model, Calibrations(settings.state_dir)
 
     def load(file: ModelFile) -> WorkerSpec:
+        found = calibrations.of(file.path)
+        if found.problem:
+            log.warning("%s", found)
         options = {
             "model_path": str(file.path),
             "gpu_layers": model.gpu_layers,
             "context_tokens": model.context,
             "threads": threads,
             "mmap": model.mmap,
+            "calibration": asdict(found.calibration),
         }
         return WorkerSpec(
             module="ocrwatch.correction.worker", options=options, environment=_PATIENT_THREADS, start_s=model.load_timeout
@@ -197,9 +205,9 @@ def model_plan(settings: Configuration, *, threads: int) -> ModelPlan:
 
 
 @contextlib.contextmanager
-def loaded_model(settings: Configuration, state_dir: Path) -> Iterator[WorkerProcess]:
-    """The model's process, loaded, for a command that needs it once. Raises what keeps it from being had."""
-    fetcher = WorkerProcess(fetch_spec(state_dir))
+def loaded_model(settings: Configuration, scratch: Path) -> Iterator[tuple[ModelFile, WorkerProcess]]:
+    """The model's file, and its process, loaded, for a command that needs it once. Raises what keeps it from being had."""
+    fetcher = WorkerProcess(fetch_spec(scratch))
     wish = model_wish(settings)
     try:
         operation = "fetch" if wish.download is Download.AUTO else "find"
@@ -208,7 +216,7 @@ def loaded_model(settings: Configuration, state_dir: Path) -> Iterator[WorkerPro
         fetcher.stop()
     worker = WorkerProcess(model_plan(settings, threads=cores()).load(file))
     try:
-        yield worker
+        yield file, worker
     finally:
         worker.stop()
 

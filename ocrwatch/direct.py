@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,8 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
 
 
 def _owner(settings: Configuration, state: Path) -> ModelOwner:
-    plan = composition.model_plan(settings.model_copy(update={"state_dir": state}), threads=composition.cores())
+    # Calibrations come from the true state folder; what the fetcher remembers goes with this one.
+    plan = replace(composition.model_plan(settings, threads=composition.cores()), fetch=composition.fetch_spec(state))
     return ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
 
 
@@ -277,7 +278,7 @@ def correct(settings: Configuration, text: str, *, mode: str | None, profile: st
     pages = text.split("\f")
     results: list[Correction] = []
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder, contextlib.ExitStack() as stack:
-        model_worker = stack.enter_context(composition.loaded_model(settings, Path(folder)))
+        _, model_worker = stack.enter_context(composition.loaded_model(settings, Path(folder)))
         for number, page in enumerate(pages):
             request = CorrectionRequest(
                 text=page,

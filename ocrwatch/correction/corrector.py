@@ -12,14 +12,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from ocrwatch.correction import figures, rewrite
+from ocrwatch.correction.candidates import Lexicon
 from ocrwatch.correction.channel import Channel
 from ocrwatch.correction.edits import Edit, Reason
+from ocrwatch.correction.expecting import guesses
 from ocrwatch.correction.judge import Judge
 from ocrwatch.correction.judging import judgements
 from ocrwatch.correction.profiles import instruction
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
 from ocrwatch.correction.rewrite import Proposal, Written
-from ocrwatch.correction.sites import Lexicon, Option, Site
+from ocrwatch.correction.sites import Option, Site
 from ocrwatch.correction.survey import Survey, survey
 from ocrwatch.correction.weights import Weights, weights_for
 
@@ -43,7 +45,7 @@ _RULE_NATS = 10.0
 """The score of an edit that a rule makes, without a model: as sure as the surest."""
 
 _MORE_TOKENS = 64
-_BEGINNING = "\n"
+BEGINNING = "\n"
 """Before the page: a chat model takes a bare start token for the beginning of a role, not of a text."""
 
 
@@ -62,14 +64,8 @@ def correct_page(
     writer: for `Mode.REWRITE`. expired: asked before each stretch of the page; once it says True the rest stays raw.
     Deterministic for the same request as long as `expired` never says True and the judge is deterministic.
     """
-    weights = weights or weights_for(request.languages)
-    found = survey(
-        request,
-        lexicon=lexicon,
-        channel=channel,
-        foreign=weights.foreign,
-        worth=lambda o: weights.before(o.evidence) > weights.least,
-    )
+    weights = weights or weights_for(request.languages, covered=lexicon.covers)
+    found = surveyed(request, judge=judge, lexicon=lexicon, channel=channel, weights=weights, expired=expired)
     page = _Page(request, found, judge=judge, weights=weights, expired=expired)
     if request.letter_to_digit:
         page.take_misread_digits()
@@ -81,6 +77,27 @@ def correct_page(
     return page.result(suspicious=len(found.sites))
 
 
+def surveyed(
+    request: CorrectionRequest,
+    *,
+    judge: Judge,
+    lexicon: Lexicon,
+    channel: Channel,
+    weights: Weights,
+    expired: Callable[[], bool] = lambda: False,
+) -> Survey:
+    """The places of a page, with what the model itself would have expected among their options where the weights ask for that."""
+    asks = bool(weights.guesses)
+    return survey(
+        request,
+        lexicon=lexicon,
+        channel=channel,
+        foreign=weights.foreign,
+        worth=lambda option: weights.before(option.evidence) > weights.least,
+        guesses=guesses(request.text, lexicon=lexicon, judge=judge, prompt=BEGINNING, expired=expired) if asks else {},
+    )
+
+
 class _Page:
     """One page under correction."""
 
@@ -89,7 +106,7 @@ class _Page:
     ) -> None:
         self._request, self._found, self._judge, self._weights = request, found, judge, weights
         self._expired = expired
-        self._prompt = f"{request.prompt}\n\n" if request.prompt else _BEGINNING
+        self._prompt = f"{request.prompt}\n\n" if request.prompt else BEGINNING
         self._edits: list[Edit] = []
         self._refused: list[Refusal] = []
         self._scored = self._doubtful = 0
@@ -105,14 +122,14 @@ class _Page:
 
     def decide(self, sites: Sequence[Site], *, margin: float = 0.0) -> None:
         """Put the places before the judge, and take the best option of each if it is good enough."""
-        asked = self._weights.asked(self._request.caution) + margin
         judged = 0
         for judgement in judgements(
             self._found.text, sites, self._judge, prompt=self._prompt, before=self._before, expired=self._expired
         ):
             judged += 1
             best, odds = self._weights.after([option.evidence for option in judgement.options])
-            score, option = odds - asked, judgement.options[best]
+            option = judgement.options[best]
+            score = odds - self._weights.asked(self._request.caution, option.evidence) - margin
             if score > 0:
                 self._edits.append(replace(option.edit, score=round(score, 2)))
             else:

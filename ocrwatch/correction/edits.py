@@ -18,6 +18,7 @@ class Reason(StrEnum):
     REWRITE = "rewrite"  # proposed by the prompted model, verified like any other
     LETTER_TO_DIGIT = "letter_to_digit"  # `$1O0.00` -> `$100.00`
     DIGIT_TO_LETTER = "digit_to_letter"  # `qu1ck` -> `quick`
+    SIGN_TO_LETTER = "sign_to_letter"  # `such @ notice` -> `such a notice`
     PUNCTUATION = "punctuation"  # a stop for a comma or the other way round, or a speck read as a quotation mark
 
 

@@ -31,6 +31,7 @@ FEATURES = (
     "seen",  # log(1 + times that the candidate stands elsewhere in the document)
     "read_seen",  # the same of the word as read
     "damage",  # log of the page's share of unlisted words over a typical one
+    "guessed",  # the model itself would have expected the candidate
     "split",
     "join",
     "hyphen",  # across a line end
@@ -40,6 +41,7 @@ FEATURES = (
     "comma",  # a stop becomes a comma
     "stop",  # a comma becomes a stop
     "quote",  # a quotation mark goes
+    "sign",  # a sign that stands alone becomes a letter
 )
 """What is known of a candidate, in the order of the table of weights."""
 

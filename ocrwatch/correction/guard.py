@@ -17,6 +17,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import closed, figures, marks
 from ocrwatch.correction.edits import Edit, Reason
+from ocrwatch.correction.words import is_torn
 
 MAX_EDIT_CHARACTERS = 40
 MAX_EDIT_DISTANCE = 5
@@ -91,12 +92,14 @@ class Guard:
             return self._objection_to_letters(edit)
         if edit.reason is Reason.PUNCTUATION:
             return self._objection_to_marks(edit)
+        if edit.reason is Reason.SIGN_TO_LETTER:
+            return self._objection_to_lone_letter(edit)
         return (
             _objection_to_characters(edit)
             or self._objection_to_place(start, end)
             or _objection_to_size(edit)
             or self._objection_to_script(edit)
-            or _objection_to_words(edit)
+            or self._objection_to_words(edit)
         )
 
     def is_protected(self, start: int, end: int) -> bool:
@@ -131,6 +134,15 @@ class Guard:
             return "has its closing mark"
         return None
 
+    def _objection_to_lone_letter(self, edit: Edit) -> str | None:
+        if not self._is_whole_token(edit) or not marks.is_lone_sign(self._raw, edit.offset, edit.before):
+            return "is no sign alone in running text"
+        if not (len(edit.after) == 1 and _is_letter(edit.after) and self._is_word(edit.after)):
+            return "is no word of one letter"
+        if any(figures.is_number(token) for token in self._neighbours(edit.offset)):
+            return "stands beside a number"
+        return None
+
     def _is_whole_token(self, edit: Edit) -> bool:
         return (edit.offset, edit.offset + len(edit.before)) in self._tokens
 
@@ -141,7 +153,7 @@ class Guard:
             token = self._raw[token_start:token_end]
             if figures.is_number(token):
                 return "touches a number or a sign"
-            if _ADDRESS.search(token) or _INNER_CAPITAL.search(token):
+            if _ADDRESS.search(token) or (_INNER_CAPITAL.search(token) and not self._is_torn(start, end)):
                 return "touches an address or a code"
         if self._raw[start:end] in self._names:
             return "is a name seen before"
@@ -150,9 +162,22 @@ class Guard:
             return "touches a number"
         return None
 
+    def _is_torn(self, start: int, end: int) -> bool:
+        """Whether the capitals within are misread: the word is a plain one but for them."""
+        word = self._raw[start:end]
+        return is_torn(word) and self._is_word(word.casefold()) and not closed.is_closed(word)
+
     def _objection_to_script(self, edit: Edit) -> str | None:
         strange = {script(c) for c in edit.after if c.isalpha()} - {script(c) for c in edit.before if c.isalpha()}
         return "is in another script" if strange else None
+
+    def _objection_to_words(self, edit: Edit) -> str | None:
+        before, after = (re.split(r"[ \-‐]", text) for text in (edit.before, edit.after))
+        gone = [w for w in before if w not in after]
+        come = [w for w in after if w not in before]
+        if any(closed.is_closed(w) for w in gone) or not all(closed.may_become("".join(gone), w, self._is_word) for w in come):
+            return "may swap a number word, month, title, negation, unit or the like"
+        return None
 
     def _covered(self, start: int, end: int) -> list[tuple[int, int]]:
         return [(a, b) for a, b in self._tokens[self._index(start) :] if a < end and b > start] if end > start else []
@@ -237,15 +262,6 @@ def _objection_to_size(edit: Edit) -> str | None:
     distance = Levenshtein.distance(edit.before.casefold(), edit.after.casefold())
     if longest > MAX_EDIT_CHARACTERS or distance > min(MAX_EDIT_DISTANCE, max(1, ceil(0.5 * len(edit.before)))):
         return "changes too much of the word"
-    return None
-
-
-def _objection_to_words(edit: Edit) -> str | None:
-    before, after = (re.split(r"[ \-‐]", text) for text in (edit.before, edit.after))
-    gone = [w for w in before if w not in after]
-    come = [w for w in after if w not in before]
-    if any(closed.is_closed(w) for w in gone) or not all(closed.may_become("".join(gone), w) for w in come):
-        return "may swap a number word, month, title, negation, unit or the like"
     return None
 
 

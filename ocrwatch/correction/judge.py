@@ -9,8 +9,12 @@ from typing import Protocol
 RIGHT_WORDS = 2
 """Words behind a place that its alternatives are judged with."""
 
-RIGHT_TOKENS = 8
-"""The model's tokens that these words may have, at most."""
+RIGHT_TOKENS = 5
+"""The model's tokens that these words may have, at most: 8 tell no more."""
+
+
+GUESSES = 40
+"""Likely tokens that are told of each place in a word."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,22 @@ class Question:
     alternatives: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What the model would have gone on with: the first `kept` characters of a word as they stand, then `text`."""
+
+    kept: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the model thinks of a word, from what stands before it. surprise: nats of its unlikeliest token."""
+
+    surprise: float
+    guesses: tuple[Guess, ...]
+
+
 class Judge(Protocol):
     """A language model that tells likely text from unlikely."""
 
@@ -35,4 +55,8 @@ class Judge(Protocol):
         space. Questions are independent of each other: each is asked with all other words as they stand. prompt: stands before
         the first word as it is, white space included. -inf for what is too long to be judged.
         """
+        ...
+
+    def expectations(self, words: Sequence[str], places: Sequence[int], *, prompt: str) -> list[Expectation]:
+        """For each place, the index of a word: how surprising it is, and the GUESSES likeliest tokens at each of its tokens."""
         ...

@@ -20,6 +20,11 @@ _AHEAD = 1.0
 """By so many nats an option must be ahead, without the model, to stand in the context of other places."""
 
 
+_BEHIND = 2.0
+"""The model is not asked about options that are so many nats behind the best of their place: on rendered pages that
+saved two options in five, and lost no right one on balance."""
+
+
 @dataclass(frozen=True)
 class Judgement:
     """A site with its options, the model's gain among their evidence."""
@@ -45,13 +50,18 @@ def judgements(
     for window in windows(ranges, len(text)):
         if expired():
             return
-        here = [sites[index] for index in window.places]
+        here = [_promising(sites[index], before) for index in window.places]
         laid_out = _LaidOut(text, window, _standing(here, before))
         questions = [laid_out.question(site, ranges[index]) for index, site in zip(window.places, here, strict=True)]
         for site, gains in zip(here, judge.gains(laid_out.words, questions, prompt=prompt), strict=True):
             yield Judgement(
                 site, tuple(_told(option, gain - gains[0]) for option, gain in zip(site.options, gains[1:], strict=True))
             )
+
+
+def _promising(site: Site, before: Callable[[Option], float]) -> Site:
+    odds = [before(option) for option in site.options]
+    return replace(site, options=tuple(o for o, own in zip(site.options, odds, strict=True) if own > max(odds) - _BEHIND))
 
 
 def _told(option: Option, gain: float) -> Option:

@@ -27,7 +27,8 @@ from ocrwatch.errors import ModelUnavailable
 BATCH_TOKENS = 1024
 MAX_SEQUENCES = 64
 _LOG_LINES = 400
-_ERROR_LEVEL = 3
+_DEBUG_LEVEL, _ERROR_LEVEL = 1, 4
+_NO_REASON = ["llama.cpp gave no reason"]
 _ALL_LAYERS = 999
 
 
@@ -55,7 +56,7 @@ class Llama:
     """A loaded model with one context of several sequences that share their cache."""
 
     def __init__(self, options: LoadOptions) -> None:
-        """Raises ModelUnavailable with llama.cpp's own last error line."""
+        """Raises ModelUnavailable with llama.cpp's own error line."""
         self._log: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
         self._callback = llama_cpp.llama_log_callback(self._on_log)
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
@@ -71,7 +72,8 @@ class Llama:
         self.parameters = int(llama_cpp.llama_model_n_params(self._model))
 
     def _on_log(self, level: int, text: bytes, _: object) -> None:
-        self._log.append((level, text.decode("utf-8", "replace").strip()))
+        if level != _DEBUG_LEVEL:  # thousands of lines, which would push out those that are read here
+            self._log.append((level, text.decode("utf-8", "replace").strip()))
 
     def _load(self, options: LoadOptions) -> Any:
         parameters = llama_cpp.llama_model_default_params()
@@ -79,9 +81,10 @@ class Llama:
         wanted = _ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
         parameters.n_gpu_layers = wanted if offload else 0
         parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if options.mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+        self._log.clear()  # of what the search for devices said
         model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters)
-        if not model:
-            raise ModelUnavailable(f"cannot load {options.path}: {self._last_error()}", self._remedy(options))
+        if not model:  # the first error is the cause, the others follow from it
+            raise ModelUnavailable(f"cannot load {options.path}: {(self._errors() or _NO_REASON)[0]}", self._remedy(options))
         return model
 
     def _make_context(self, options: LoadOptions) -> Any:
@@ -95,7 +98,8 @@ class Llama:
         parameters.n_threads = parameters.n_threads_batch = options.threads
         context = llama_cpp.llama_init_from_model(self._model, parameters)
         if not context:
-            message = f"cannot make a context of {options.context_tokens} tokens for {options.path}: {self._last_error()}"
+            why = (self._errors() or _NO_REASON)[-1]
+            message = f"cannot make a context of {options.context_tokens} tokens for {options.path}: {why}"
             raise ModelUnavailable(message, "lower model.gpu_layers or the context, or free memory")
         return context
 
@@ -111,9 +115,8 @@ class Llama:
             return "lower model.gpu_layers, take a smaller quantization, or free memory"
         return "run `ocrwatch model verify`, and `ocrwatch model pull` when the file is damaged"
 
-    def _last_error(self) -> str:
-        errors = [text for level, text in self._log if level == _ERROR_LEVEL and text]
-        return errors[-1] if errors else "llama.cpp gave no reason"
+    def _errors(self) -> list[str]:
+        return [text for level, text in self._log if level == _ERROR_LEVEL and text]
 
     @property
     def placement(self) -> Placement:
@@ -174,7 +177,7 @@ class Llama:
         status = llama_cpp.llama_decode(self._context, batch)
         if status != 0:
             raise ModelUnavailable(
-                f"the model could not compute (llama_decode {status}: {self._last_error()})", "raise the context"
+                f"the model could not compute (llama_decode {status}: {(self._errors() or _NO_REASON)[-1]})", "raise the context"
             )
         if not wanted:
             return np.empty((0, self.vocabulary_size), dtype=np.float32)

@@ -1,4 +1,5 @@
-"""Marks at words: the narrow repairs of punctuation. A stop for a comma and back, a speck read as a quotation mark. Pure."""
+"""Marks: the narrow repairs of punctuation. A stop for a comma and back, a speck read as a quotation mark, a letter that stands
+alone read as a sign. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +9,10 @@ QUOTES = "‘’'`´"
 ALL = QUOTES + ".,"
 _SHORTEST = 3
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+SIGNS = "@&®©«»="
+"""What a word of one letter is read as. No currency signs, no number sign, no bullets."""
+
+_RUNNING = re.compile(r"[^\W\d_]{2,}(?:['’-][^\W\d_]+)*")
 _REACH = 300
 """Characters in which the closing mark of a quotation is looked for."""
 
@@ -31,3 +36,13 @@ def has_partner(raw: str, start: int, token: str) -> bool:
 
 def _triples(text: str) -> zip[tuple[str, str, str]]:
     return zip(text, text[1:], text[2:], strict=False)
+
+
+def is_lone_sign(raw: str, start: int, token: str) -> bool:
+    """Whether a sign stands alone in running text: behind a small word on its line, and before another word."""
+    if len(token) != 1 or token not in SIGNS:
+        return False
+    line = raw[raw.rfind("\n", 0, start) + 1 : start].split()
+    following = raw[start + 1 : start + 1 + _REACH].split(maxsplit=1)
+    before, after = line[-1].rstrip(",;") if line else "", following[0].rstrip(".,;:") if following else ""
+    return before.islower() and bool(_RUNNING.fullmatch(before) and _RUNNING.fullmatch(after))

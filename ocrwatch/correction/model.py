@@ -15,7 +15,7 @@ from itertools import accumulate, chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ocrwatch.correction.judge import RIGHT_TOKENS, RIGHT_WORDS, Question
+from ocrwatch.correction.judge import GUESSES, RIGHT_TOKENS, RIGHT_WORDS, Expectation, Guess, Question
 from ocrwatch.correction.llama import BATCH_TOKENS, Llama
 from ocrwatch.correction.rewrite import Written
 
@@ -112,6 +112,29 @@ class ModelJudge:
                 answers[index] = gains
         return answers
 
+    def expectations(self, words: Sequence[str], places: Sequence[int], *, prompt: str) -> list[Expectation]:
+        """See `judge.Judge`. The words are run once, nothing branches. A window beyond the context gives nothing."""
+        window = _Window(self._llama, words, prompt=prompt or _BEGINNING)
+        if len(window.tokens) > self._llama.context_tokens:
+            return [Expectation(0.0, ())] * len(places)
+        heard = {at - 1 for place in places for at in range(window.starts[place], window.starts[place + 1])}
+        self._llama.clear()
+        pairs = zip(window.tokens, [*window.tokens[1:], window.tokens[0]], strict=True)
+        steps = [_Step(token, i, _MAIN, (after,) if i in heard else ()) for i, (token, after) in enumerate(pairs)]
+        told = {step.position: _told(row, step.asked[0]) for step, row in self._rows(steps) if row is not None}
+        return [self._expectation(window, place, told) for place in places]
+
+    def _expectation(self, window: _Window, place: int, told: Mapping[int, tuple[float, list[int]]]) -> Expectation:
+        begun, guesses, surprise = b"", [], 0.0
+        for at in range(window.starts[place], window.starts[place + 1]):
+            surprise = max(surprise, told[at - 1][0])
+            for token in told[at - 1][1]:
+                text = self._llama.piece(token).decode("utf-8", "replace")
+                if text[:1].isspace() is (at == window.starts[place]) and text.strip():
+                    guesses.append(Guess(len(begun.decode("utf-8", "ignore").lstrip()), text.strip()))
+            begun += self._llama.piece(window.tokens[at])
+        return Expectation(round(surprise, 3), tuple(guesses))
+
     def _judge(self, window: _Window, questions: Sequence[Question]) -> list[list[float]]:
         """The gains of questions about a window that the context holds."""
         tails = [window.tails(question) for question in questions]
@@ -178,12 +201,13 @@ class ModelJudge:
 
     def _run(self, steps: Sequence[_Step]) -> list[list[float]]:
         """The log probabilities asked for after each step."""
-        answers: list[list[float]] = []
+        return [[] if row is None else _log_probabilities_of(row, step.asked) for step, row in self._rows(steps)]
+
+    def _rows(self, steps: Sequence[_Step]) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
+        """Each step with the logits after it, where something is asked; to be read before the next is taken."""
         for part in self._parts(steps):
-            rows = self._llama.decode([(s.token, s.position, s.sequence, bool(s.asked)) for s in part])
-            wanted = iter(rows)
-            answers += [_log_probabilities_of(next(wanted), step.asked) if step.asked else [] for step in part]
-        return answers
+            rows = iter(self._llama.decode([(s.token, s.position, s.sequence, bool(s.asked)) for s in part]))
+            yield from ((step, next(rows) if step.asked else None) for step in part)
 
     def _parts(self, steps: Sequence[_Step]) -> Iterator[Sequence[_Step]]:
         """Batches, bounded in tokens and in logits."""
@@ -265,6 +289,12 @@ def _stretches(questions: Sequence[Question], starts: Sequence[int], *, room: in
 def _differences(standing: float | None, *others: float | None) -> list[float]:
     """By how much each is more than what stands; what is not known is never better."""
     return [-math.inf if standing is None or other is None else round(other - standing, 3) for other in others]
+
+
+def _told(row: NDArray[np.float32], token: int) -> tuple[float, list[int]]:
+    """The surprise of a token, in nats, and the likeliest tokens in its place, the likeliest first."""
+    likely = np.argpartition(row, -GUESSES)[-GUESSES:]
+    return -_log_probabilities_of(row, [token])[0], [int(other) for other in likely[np.argsort(-row[likely])]]
 
 
 def _log_probabilities_of(row: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:

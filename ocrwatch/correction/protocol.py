@@ -102,6 +102,59 @@ class Correction:
         )
 
 
+@dataclass(frozen=True)
+class JudgedPlace:
+    """A place that the model judged, from `start` to `end` of the raw page: what might stand there, each with its evidence."""
+
+    start: int
+    end: int
+    options: tuple[tuple[Edit, dict[str, float]], ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the model says of a page, without a decision: the answer to `judge`, a `CorrectionRequest` of which no edit is made.
+
+    is_foreign: the page is in none of its languages, so no place was looked for. truncated: the budget ran out.
+    """
+
+    places: tuple[JudgedPlace, ...] = ()
+    is_foreign: bool = False
+    truncated: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as the worker's reply; evidence of 0 is left out."""
+        places = [
+            {"start": p.start, "end": p.end, "options": [{"edit": e.to_json(), "evidence": _told(o)} for e, o in p.options]}
+            for p in self.places
+        ]
+        return {"places": places, "is_foreign": self.is_foreign, "truncated": self.truncated}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Judged:
+        """The answer of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
+        return Judged(
+            places=tuple(
+                JudgedPlace(
+                    start=int(p["start"]),
+                    end=int(p["end"]),
+                    options=tuple((Edit.from_json(o["edit"]), _numbers(o["evidence"])) for o in p["options"]),
+                )
+                for p in data["places"]
+            ),
+            is_foreign=bool(data["is_foreign"]),
+            truncated=bool(data["truncated"]),
+        )
+
+
+def _told(evidence: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in evidence.items() if value}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}
+
+
 def _strings(values: Any) -> tuple[str, ...]:
     return tuple(str(v) for v in values)
 

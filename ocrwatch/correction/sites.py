@@ -1,8 +1,7 @@
 """Sites: the places of a page that may be misread, each with what may truly stand there and the evidence for it. Pure.
 
-Sources of candidates: words of the lists and of the document within a small edit distance, confusions of the channel undone,
-the engine's own alternatives, a blank lost or found, and the halves of words that a line end parts. Owns where they come from,
-not the choice among them.
+Words that may be others (see `candidates`), a blank lost or found, halves of words that a line end parts, marks, signs, digits.
+Owns the kinds of places and the evidence, not the choice among the options.
 """
 
 from __future__ import annotations
@@ -11,39 +10,31 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
-from typing import Protocol
+from itertools import pairwise
 
-from rapidfuzz.distance import Levenshtein, Postfix, Prefix
+from rapidfuzz.distance import Postfix, Prefix
 
 from ocrwatch.correction import figures, marks
-from ocrwatch.correction.channel import SEGMENT, Channel
+from ocrwatch.correction.candidates import MIN_ZIPF, Candidates
+from ocrwatch.correction.channel import Channel
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.evidence import Evidence, changes
-from ocrwatch.correction.words import Piece, carry_case
+from ocrwatch.correction.words import Piece
 from ocrwatch.ocr.engine import Alternative, Word
 
-MAX_OPTIONS = 5
-_NATS_PER_ZIPF = 1.0
+MAX_OPTIONS = 8
+_NATS_PER_ZIPF = 2.5
 """How much a tenfold frequency counts against the channel's cost, in the order of options."""
 
-_NATS_PER_DOUBT = 3.0
+_NATS_PER_DOUBT = 8.0
 """How much a change counts there that the engine offered itself and doubts wholly."""
 
-_SOURCES_TRIED = 16
-"""Confusions that are undone per place."""
+_NATS_PER_GUESS = 8.0
+"""How much it counts there that the model would have expected the text."""
 
-_MIN_ZIPF = 2.3
-"""Rarer words are in the lists by accident as often as not."""
-
-_SPLIT_ZIPF = 3.5
-"""The same for the parts of a word that lost a blank: nearly every word can be cut into rare ones."""
-
-_MIN_OFFER = 0.05
-"""Of an alternative's confidence: the engine lists many at 0."""
-
-_OFFERS_TRIED = 12
-"""The surest alternatives of a word, which are taken alone and in pairs."""
+_LONE_LETTERS = "aeiouyàéèùóаиоуя"
+_LONE_ZIPF = 6.0
+"""Letters that are words, and how frequent they must be: the lists hold every letter."""
 
 _REACH_NATS = 22.0
 """No option may be ranked lower than this below the first."""
@@ -52,18 +43,6 @@ _TYPICAL_DAMAGE = 0.06
 """Share of unlisted small words on a damaged page."""
 
 _MARKS = frozenset("|!¦")
-
-
-class Lexicon(Protocol):
-    """The words of the page's languages."""
-
-    def frequency(self, word: str) -> float:
-        """How usual the word is, whatever its case: log10 of uses in a billion words; 0.0 when it is not in the lists."""
-        ...
-
-    def near(self, word: str, distance: int) -> list[str]:
-        """Words, in lower case, within this edit distance, the word itself left out; in a fixed order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,31 +77,26 @@ class Page:
 class Finder:
     """Finds the options of places."""
 
-    def __init__(self, page: Page, *, lexicon: Lexicon, channel: Channel) -> None:
-        self._page, self._lexicon, self._channel = page, lexicon, channel
+    def __init__(self, page: Page, candidates: Candidates, channel: Channel) -> None:
+        self._page, self._candidates, self._channel = page, candidates, channel
         self._costs: dict[tuple[str, str], float] = {}
-        self._names = [word for word, n in page.seen.items() if n > 1 and len(word) > 3 and not lexicon.frequency(word)]
 
-    def frequency(self, word: str) -> float:
-        """Of the word, or of the rarest of the parts that an apostrophe makes."""
-        found = self._lexicon.frequency(word)
-        parts = [part for part in word.replace("’", "'").split("'") if len(part) > 1]
-        if found or len(parts) < 2:
-            return found or (self._lexicon.frequency(parts[0]) if parts else 0.0)
-        return min(self._lexicon.frequency(part) for part in parts)
-
-    def word(self, piece: Piece, word: Word | None) -> Site:
-        """A word that may be another, or two."""
+    def word(self, piece: Piece, word: Word | None, guesses: Iterable[str] = ()) -> Site:
+        """A word that may be another, or two. guesses: the model's."""
         read, offers = piece.text, _offers(piece, word)
-        texts = self._texts(read, offers)
-        options = [self._option(piece.start, read, text, offers=offers, word=word) for text in texts]
-        options += [self._option(piece.start, read, text, offers=offers, word=word, split=1.0) for text in self._splits(read)]
+        found = self._candidates
+        guessed = set(guesses)
+        options = [
+            self._option(piece.start, read, text, offers=offers, word=word, guessed=float(text in guessed))
+            for text in found.texts(read, offers, guessed)
+        ]
+        options += [self._option(piece.start, read, text, offers=offers, word=word, split=1.0) for text in found.splits(read)]
         return Site(piece.start, piece.end, read, self._best(options))
 
     def joined(self, first: Piece, second: Piece, word: Word | None) -> Site | None:
         """Two words that may be one."""
         whole = first.text + second.text
-        if self.frequency(whole) < _MIN_ZIPF or "  " in (read := self._page.raw[first.start : second.end]):
+        if self._candidates.frequency(whole) < MIN_ZIPF or "  " in (read := self._page.raw[first.start : second.end]):
             return None
         option = self._option(first.start, read, whole, offers=(), word=word, join=1.0)
         return Site(first.start, second.end, read, (option,))
@@ -130,10 +104,10 @@ class Finder:
     def hyphenated(self, first: Piece, second: Piece) -> Site | None:
         """A word that a line end parts: one of its halves may be misread."""
         whole = first.joined
-        if self.frequency(whole):
+        if self._candidates.frequency(whole):
             return None
         options = []
-        for text in self._texts(whole, ()):
+        for text in self._candidates.texts(whole, ()):
             for half, other in ((second, first), (first, second)):
                 after = text[len(other.text) :] if half is second else text[: -len(other.text)]
                 kept = text.startswith(other.text) if half is second else text.endswith(other.text)
@@ -145,7 +119,7 @@ class Finder:
 
     def misread_letter(self, start: int, token: str) -> Site | None:
         """A digit in a word."""
-        texts = figures.digit_to_letter(token, lambda w: self.frequency(w) > 0 or self._page.seen[w] > 1)
+        texts = figures.digit_to_letter(token, lambda w: self._candidates.frequency(w) > 0 or self._page.seen[w] > 1)
         options = tuple(
             replace(found, edit=Edit(start, token, text, Reason.DIGIT_TO_LETTER, 0.0))
             for text in texts
@@ -167,37 +141,22 @@ class Finder:
             options.append(Option(Edit(start, token, text, Reason.PUNCTUATION, 0.0), evidence))
         return Site(start, start + len(token), token, tuple(options)) if options else None
 
+    def lone_sign(self, start: int, token: str, word: Word | None) -> Site | None:
+        """A sign that may be a word of one letter."""
+        if not marks.is_lone_sign(self._page.raw, start, token):
+            return None
+        offers = word.alternatives if word is not None and word.text == token else ()
+        texts = [letter for letter in _LONE_LETTERS if self._candidates.frequency(letter) >= _LONE_ZIPF]
+        options = tuple(
+            replace(found, edit=Edit(start, token, text, Reason.SIGN_TO_LETTER, 0.0))
+            for text in texts
+            for found in [self._option(start, token, text, offers=offers, word=word, sign=1.0)]
+        )
+        return Site(start, start + len(token), token, options) if options else None
+
     def proposed(self, edit: Edit) -> Option:
         """An edit that somebody else proposes, with the evidence for it."""
         return replace(self._option(edit.offset, edit.before, edit.after, offers=(), word=None), edit=edit)
-
-    def _texts(self, read: str, offers: Sequence[Alternative]) -> set[str]:
-        folded = read.casefold()
-        words = _offered(folded, [Alternative(a.start, a.end, a.text.casefold(), a.confidence) for a in offers])
-        words |= {w.casefold() for w in self._unconfused(folded)}
-        if not self.frequency(read):
-            words |= set(self._lexicon.near(read, _distance(read)))
-        words = {w for w in words if self.frequency(w) >= _MIN_ZIPF}
-        texts = {_restore_sharp_s(form, read) for word in words for form in _forms(read, word)}
-        if not self.frequency(read):
-            texts |= {name for name in self._names if _is_near(read, name)}
-        texts |= {t for t in _offered(read, offers) if t.casefold() == folded and self.frequency(t)}
-        return {t for t in texts if t != read and (len(t) > 1 or len(read) == 1)}
-
-    def _unconfused(self, read: str) -> Iterator[str]:
-        for at in range(len(read)):
-            for length in range(1, min(SEGMENT, len(read) - at) + 1):
-                for true in self._channel.sources(read[at : at + length])[:_SOURCES_TRIED]:
-                    if " " not in true:
-                        yield read[:at] + true + read[at + length :]
-
-    def _splits(self, read: str) -> Iterator[str]:
-        if self.frequency(read):
-            return
-        for at in range(1, len(read)):
-            parts = read[:at], read[at:]
-            if min(self._lexicon.frequency(part) for part in parts) >= _SPLIT_ZIPF and min(map(len, parts)) > 1:
-                yield " ".join(parts)
 
     def _option(
         self, start: int, read: str, text: str, *, offers: Sequence[Alternative], word: Word | None, **kinds: float
@@ -206,7 +165,7 @@ class Finder:
         offered = [c.offered for c in found if c.offered is not None]
         total = self._cost(read, text)
         parts = text.split(" ")
-        zipf, read_zipf = min(self.frequency(part) for part in parts), self.frequency(read)
+        zipf, read_zipf = min(self._candidates.frequency(part) for part in parts), self._candidates.usual(read)
         seen = self._page.seen
         evidence: Evidence = {
             "edit": 1.0,
@@ -244,7 +203,8 @@ class Finder:
     def _best(self, options: Iterable[Option]) -> tuple[Option, ...]:
         def rank(option: Option) -> tuple[float, str]:
             of = option.evidence
-            return of["cost"] + _NATS_PER_DOUBT * of["doubt"] - _NATS_PER_ZIPF * of["zipf"] - of["seen"], option.edit.after
+            liked = _NATS_PER_ZIPF * of["zipf"] + _NATS_PER_GUESS * of.get("guessed", 0.0) + of["seen"]
+            return of["cost"] + _NATS_PER_DOUBT * of["doubt"] - liked, option.edit.after
 
         ranked = sorted(options, key=rank)
         return tuple(o for o in ranked if rank(o)[0] <= rank(ranked[0])[0] + _REACH_NATS)[:MAX_OPTIONS]
@@ -267,41 +227,3 @@ def _offers(piece: Piece, word: Word | None) -> tuple[Alternative, ...]:
     shift = piece.start - word.offset
     inside = (a for a in word.alternatives if shift <= a.start <= a.end <= shift + len(piece.text))
     return tuple(Alternative(a.start - shift, a.end - shift, a.text, a.confidence) for a in inside)
-
-
-def _offered(read: str, offers: Sequence[Alternative]) -> set[str]:
-    """The word with one or two of the offers taken."""
-    likely = sorted((a for a in offers if (a.confidence or 0.0) >= _MIN_OFFER), key=lambda a: -(a.confidence or 0.0))
-    likely = likely[:_OFFERS_TRIED]
-    single = {read[: a.start] + a.text + read[a.end :] for a in likely}
-    for one, two in combinations(sorted(likely, key=lambda a: a.start), 2):
-        if one.end <= two.start:
-            single.add(read[: one.start] + one.text + read[one.end : two.start] + two.text + read[two.end :])
-    return single
-
-
-def _distance(read: str) -> int:
-    """Edits searched for in the word list; more would bring unlike words in."""
-    return 1 if len(read) <= 3 else 2 if len(read) <= 6 else 3
-
-
-def _is_near(read: str, name: str) -> bool:
-    return Levenshtein.distance(read, name, score_cutoff=_distance(read)) <= _distance(read)
-
-
-def _forms(read: str, word: str) -> tuple[str, ...]:
-    """The word in the case of what was read; a small first letter may itself be a misread capital (`lt` for `It`)."""
-    form = carry_case(read, word)
-    if read[0].islower() and word[0] != read[0].casefold():
-        return form, form[:1].upper() + form[1:]
-    if read[0].isupper() and word[0] != read[0].casefold() and not read.isupper():
-        return form, form[:1].lower() + form[1:]
-    return (form,)
-
-
-def _restore_sharp_s(form: str, read: str) -> str:
-    # The lists are casefolded, so a sharp s is written ss there.
-    if "ß" not in read or "ss" not in form:
-        return form
-    at = min((i for i in range(len(form)) if form.startswith("ss", i)), key=lambda i: abs(i - read.index("ß")))
-    return form[:at] + "ß" + form[at + 2 :]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ocrwatch.correction.edits import Edit, apply
 
-LEFT_WORDS = 40
-"""Words before the first place of a window."""
+LEFT_WORDS = 16
+"""Words before the first place of a window: with SmolLM2, on rendered pages, 12 to 80 tell right from wrong equally well."""
 
 RIGHT_WORDS = 4
 """Words behind the last place of a window; the judge looks at no more."""
@@ -22,7 +22,7 @@ RIGHT_WORDS = 4
 MOST_WORDS = 160
 """Words of a window, but for those behind its last place."""
 
-_GAP_WORDS = 40
+_GAP_WORDS = 20
 """Places that stand farther apart are in windows of their own."""
 
 _TOKEN = re.compile(r"\S+")

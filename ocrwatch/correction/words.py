@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _PIECE = re.compile(r"[^\W\d_](?:[^\W\d_'’|!¦]|['’|!¦](?=[^\W\d_]))*")
 _BREAK = re.compile(r"(?P<first>[^\W\d_]+)[-‐¬\u00ad=—–]{1,3}[ \t]*\r?\n[ \t]*(?P<second>[^\W\d_]+)")
+_NAME_PREFIX = re.compile("Ma?c|De|Du|La|Le")
 _ELISION = 3
 """Letters, at most, of a part before or after an apostrophe that is no word of its own (`l'`, `qu'`, `'ll`)."""
 
@@ -63,3 +64,13 @@ def carry_case(pattern: str, word: str) -> str:
     if len(letters) > 1 and capitals > len(letters) // 2 and letters[0].isupper():
         return word.upper()
     return word[:1].upper() + word[1:] if pattern[:1].isupper() else word
+
+
+def is_torn(word: str) -> bool:
+    """Whether capitals and small letters are mixed as no author mixes them: `LoRD`, `oF`; not `GmbH`, `McDONALD`, `PDFs`."""
+    if not word.isalpha() or word.isupper() or word[1:].islower():
+        return False
+    if len(word) == 2:
+        return word[1].isupper()
+    mostly = word[0].isupper() and sum(c.isupper() for c in word) > len(word) // 2
+    return mostly and len(word) > 3 and not (word[:-1].isupper() or _NAME_PREFIX.match(word))

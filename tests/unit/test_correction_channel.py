@@ -42,6 +42,27 @@ def test_reading_right_is_cheapest(shipped: channel.Channel, word: str, other: s
     assert 0 <= shipped.cost(word, other) <= channel.IMPOSSIBLE
 
 
+LETTERS = st.text(alphabet="aimnrlß'", max_size=4)
+
+
+@given(LETTERS, LETTERS)
+def test_cost_is_that_of_the_cheapest_segmentation(shipped: channel.Channel, read: str, true: str) -> None:
+    """However the rows are worked through and kept: what the definition says."""
+    assert shipped.cost(read, true) == pytest.approx(min(cheapest(shipped, read, true), channel.IMPOSSIBLE), abs=1e-9)
+
+
+def cheapest(table: channel.Channel, read: str, true: str) -> float:
+    """The definition, with a pair that is read right as two segments."""
+    if not read and not true:
+        return 0.0
+    return min(
+        table.segment_cost(true[:a], read[:b]) + cheapest(table, read[b:], true[a:])
+        for a in range(min(channel.SEGMENT, len(true)) + 1)
+        for b in range(min(channel.SEGMENT, len(read)) + 1)
+        if (a or b) and not (a == channel.SEGMENT and true[:a] == read[:b])
+    )
+
+
 def test_unseen_confusion_costs_more_than_a_seen_one() -> None:
     """Smoothing leaves room for what was never counted, but less than for what was."""
     table = channel.Channel({("e", "e"): 990, ("e", "c"): 10})

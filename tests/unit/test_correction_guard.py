@@ -218,6 +218,41 @@ def test_guard_never_swaps_small_words_that_carry_the_meaning(before: str, after
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "passes"),
+    [
+        ("witli", "with", True),  # `within` is no farther by letters, but does not look like it
+        ("nieht", "nicht", True),
+        ("fivc", "five", True),
+        ("inodify", "modify", True),  # `inmodify` is no word
+        ("impossihle", "possible", False),
+        ("possihle", "impossible", False),
+        ("nov", "not", False),
+        ("nol", "not", False),
+    ],
+)
+def test_guard_makes_a_small_word_where_no_other_of_its_group_looks_as_like(before: str, after: str, passes: bool) -> None:
+    """Misreadings that look alike are nearer than others; an opposite counts only when it is a word."""
+    guard = Guard(f"a {before} b", is_word=lambda word: word in ("possible", "impossible"))
+    assert (guard.objection(Edit(2, before, after, Reason.WORD, 9.0)) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "passes"),
+    [
+        ("LoRD", "LORD", True),
+        ("oF", "or", True),
+        ("GmbH", "Gmbh", False),
+        ("iPhone", "Iphone", False),
+        ("kW", "kw", False),
+        ("McDONALD", "MCDONALD", False),
+    ],
+)
+def test_guard_mends_torn_capitals_of_plain_words_only(before: str, after: str, passes: bool) -> None:
+    """Capitals within a word are a code or a name, except where no author would set them so and the word is in a list."""
+    assert (objection(f"a {before} b", before, after) is None) is passes
+
+
+@pytest.mark.parametrize(
     ("raw", "before", "after", "passes"),
     [
         ("the cats. and dogs", "cats.", "cats,", True),

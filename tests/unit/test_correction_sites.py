@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from ocrwatch.correction.candidates import Candidates
 from ocrwatch.correction.channel import Channel
 from ocrwatch.correction.evidence import FEATURES, changes
 from ocrwatch.correction.sites import Finder, Option, Page, Site
@@ -24,11 +25,23 @@ TABLE = Channel(
         (" ", " "): 99,
     }
 )
-ZIPF = {"modem": 3.0, "modern": 4.5, "strasse": 4.0, "the": 7.0, "of": 7.0, "recognition": 4.0, "recipient": 4.0, "letter": 5.0}
+ZIPF = {
+    "a": 7.3,
+    "modem": 3.0,
+    "modern": 4.5,
+    "strasse": 4.0,
+    "the": 7.0,
+    "of": 7.0,
+    "recognition": 4.0,
+    "recipient": 4.0,
+    "letter": 5.0,
+}
 
 
 class Lexicon:
     """A few words, all of which are near to one another."""
+
+    covers = True
 
     def frequency(self, word: str) -> float:
         return ZIPF.get(word.casefold(), 0.0)
@@ -39,7 +52,7 @@ class Lexicon:
 
 def finder(raw: str, words: tuple[Word, ...] = ()) -> Finder:
     seen = Counter(piece.text for piece in pieces(raw))
-    return Finder(Page(raw, pieces(raw), {w.offset: w for w in words}, seen, 0.0), lexicon=Lexicon(), channel=TABLE)
+    return Finder(Page(raw, pieces(raw), {w.offset: w for w in words}, seen, 0.0), Candidates(Lexicon(), TABLE, seen), TABLE)
 
 
 def texts(site: Site | None) -> list[str]:
@@ -142,3 +155,27 @@ def test_changes_are_what_differs(read: str, candidate: str, found: list[tuple[s
 def test_stretch_is_offered_whole_or_letter_by_letter(offers: list[Alternative], confidence: float | None) -> None:
     """The engine offers a change when it offers all of it; it is as sure as of the least sure letter."""
     assert [c.offered for c in changes("abut", "xyut", offers)] == [confidence]
+
+
+def test_words_of_the_lists_are_held_against_more_frequent_ones_only() -> None:
+    """`modem` is a word, yet `modern` is more usual; nothing is offered in the place of the commonest word."""
+    assert "modern" in texts(word_site("modem"))
+    assert "modem" not in texts(word_site("modern"))
+
+
+def test_halves_of_a_word_are_no_words_of_the_lists() -> None:
+    """The evidence for a join tells that what was read is in no list, by its rarer half."""
+    found = finder("recog nition")
+    first, second = pieces("recog nition")
+    joined = found.joined(first, second, None)
+    assert texts(joined) == ["recognition"]
+    assert joined is not None
+    assert joined.options[0].evidence["read_unlisted"] == 1.0
+
+
+@pytest.mark.parametrize(("raw", "found"), [("such & modem", False), ("such @ letter of", True), ("Such @ letter of", False)])
+def test_sign_alone_in_running_text_may_be_a_letter(raw: str, found: bool) -> None:
+    """Behind a small word and before another; never between names."""
+    raw = raw.replace("such &", "Smith &")
+    start = next(i for i, c in enumerate(raw) if c in "@&")
+    assert (finder(raw).lone_sign(start, raw[start], None) is not None) is found

@@ -35,7 +35,7 @@ def test_before_knows_nothing_of_the_model() -> None:
 @pytest.mark.parametrize(("caution", "asked"), [(1.0, 0.7), (2.0, 2.7), (0.5, -0.3)])
 def test_caution_moves_the_odds_that_are_asked(caution: float, asked: float) -> None:
     """Above 1 fewer edits, below 1 more."""
-    assert PLAIN.asked(caution) == pytest.approx(asked)
+    assert PLAIN.asked(caution, {}) == pytest.approx(asked)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,19 @@ def test_table_with_a_mistake_is_refused(line: str) -> None:
 
 
 def test_shipped_table_has_the_languages_and_a_stricter_rest() -> None:
-    """Every language that is promised has weights of its own; what is not known is asked for more."""
-    for language in ("en", "de", "fr", "es", "it", "cs", "pl"):
+    """The languages that there were places enough for have weights of their own; what is not known is asked for more."""
+    rest = weights_for(("xx",))
+    for language in ("en", "de", "fr", "it", "cs", "pl"):
         found = weights_for((language,))
-        assert found is not weights_for(("xx",))
+        assert found is not rest
         assert found.judged["gain"] > 0 > found.judged["cost"]
-        assert found.margin <= weights_for(("xx",)).margin
+        assert found.asked(1.0, {"untold": 1.0}) <= rest.asked(1.0, {"untold": 1.0})
+    assert weights_for(("en",), covered=False) is weights_for(("xx",), covered=False)
+    assert weights_for(("xx",), covered=False) is not rest
     assert weights_for(()) is weights_for((OTHER,))
+
+
+def test_more_is_asked_where_the_engine_told_nothing() -> None:
+    """An edit that only the lists and the model speak for needs better odds than one that the engine itself doubted."""
+    weights = Weights(judged={}, prior={}, margin=0.5, least=-3.0, foreign=0.2, untold=0.25)
+    assert weights.asked(1.0, {"untold": 1.0}) == weights.asked(1.0, {}) + 0.25
