@@ -63,11 +63,11 @@ class Choice:
 
 
 CHOICES = {
-    "en": Choice(-0.2, 0.9, foreign=0.22, guesses=0.0),
+    "en": Choice(-0.2, 1.0, foreign=0.22, guesses=0.0),
     UNLISTED: Choice(0.5, 0.5, least=-6.0, foreign=1.0),
-    OTHER: Choice(0.7, 0.5),
+    OTHER: Choice(0.7, 0.8),
 }
-ELSE = Choice(0.5, 0.3)
+ELSE = Choice(0.5, 0.8)
 _FEWEST_PLACES = 300
 """A language with fewer is left out of the table, so that the weights of all others hold for it."""
 

@@ -32,12 +32,18 @@ class ToyLlama:
         self.context_tokens, self.sequences = context_tokens, sequences
         self._copies, self._truncates = copies, truncates
         self._memory: dict[int, list[tuple[int, object]]] = {}
+        self._pieces: dict[int, str] = {}
         self.rows = self.calls = 0
 
     def tokenize(self, text: str, *, first: bool, special: bool = False) -> list[int]:
         """Two letters a token; a blank belongs to what follows it."""
         pieces = re.findall(r" ?\S{1,2}|\s", text)
+        self._pieces.update((1 + zlib.crc32(piece.encode()) % (VOCABULARY - 1), piece) for piece in pieces)
         return [0] * first + [1 + zlib.crc32(piece.encode()) % (VOCABULARY - 1) for piece in pieces]
+
+    def piece(self, token: int) -> bytes:
+        """What was last taken to be this token."""
+        return self._pieces.get(token, "").encode()
 
     def decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> NDArray[np.float32]:
         assert 0 < len(entries) <= BATCH_TOKENS
@@ -208,3 +214,25 @@ def test_endless_prompt_leaves_room_for_the_words() -> None:
     """Of a prompt that is longer than the context its end counts."""
     gains = judge(ToyLlama(context_tokens=512)).gains(["ab", "cd"], [Question(1, 2, ("ef",))], prompt="long " * 1000)
     assert math.isfinite(gains[0][0])
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abcd", min_size=1, max_size=6), min_size=1, max_size=8), st.data())
+def test_expectation_tells_the_surprise_of_the_unlikeliest_token(words: list[str], data: st.DataObject) -> None:
+    """The surprise is that of the whole text run token by token."""
+    place = data.draw(st.integers(0, len(words) - 1))
+    (found,) = judge(ToyLlama()).expectations(words, [place], prompt=PROMPT)
+    history = ToyLlama().tokenize(PROMPT, first=True) + in_tokens(words[:place], opens=True)
+    surprises = []
+    for token in in_tokens([words[place]], opens=place == 0):
+        row = logits(history).astype(np.float64)
+        surprises.append(float(np.log(np.exp(row).sum()) - row[token]))
+        history.append(token)
+    assert found.surprise == pytest.approx(max(surprises), abs=0.01)
+    assert all(guess.text for guess in found.guesses)
+
+
+def test_nothing_is_expected_in_a_window_beyond_the_context() -> None:
+    """A hostile page with endless words gets no guesses, and no error."""
+    found = judge(ToyLlama(context_tokens=64)).expectations(["ab" * 100, "cd"], [0, 1], prompt=PROMPT)
+    assert [(e.surprise, e.guesses) for e in found] == [(0.0, ()), (0.0, ())]
