@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocrwatch import __version__, composition
+from ocrwatch import __version__, modelling
 from ocrwatch.correction import calibration
 from ocrwatch.correction.calibration import Fitted, Sample, Tally
 from ocrwatch.correction.calibrations import Calibrations, fingerprint
@@ -73,7 +73,7 @@ def calibrate(settings: Configuration, folder: Path, *, progress: Progress | Non
     calibrations.prepare()
     with (
         tempfile.TemporaryDirectory(prefix="ocrwatch-") as scratch,
-        composition.loaded_model(settings, Path(scratch)) as (file, worker),
+        modelling.loaded_model(settings, Path(scratch)) as (file, worker),
     ):
         identity = fingerprint(file.path)
         places: list[Place] = []

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from ocrwatch import __version__, calibrating, composition, config, direct
+from ocrwatch import __version__, calibrating, composition, config, direct, modelling
 from ocrwatch.config import Configuration
 from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.protocol import Mode
@@ -310,8 +310,8 @@ def _fetcher(
     config_path: Path | None, operation: str, progress: Callable[[dict[str, Any]], None] | None = None
 ) -> dict[str, Any]:
     settings = _optional(config_path) or direct.bare_settings()
-    wish = composition.model_wish(settings).to_json() | ({"download": "auto"} if operation == "fetch" else {})
-    worker = WorkerProcess(composition.fetch_spec(settings.state_dir))
+    wish = modelling.wish_of(settings).to_json() | ({"download": "auto"} if operation == "fetch" else {})
+    worker = WorkerProcess(modelling.fetch_spec(settings.state_dir))
     try:
         return worker.call({"op": operation, "wish": wish}, deadline_s=300.0, progress=progress)
     finally:

@@ -5,7 +5,6 @@ The only place, with `daemon` and `cli`, that knows the configuration; what it h
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -16,12 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ocrwatch import modelling
 from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, Watch
-from ocrwatch.correction.calibrations import Calibrations
-from ocrwatch.correction.owner import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
-from ocrwatch.correction.store import HUB_VARIABLES, Download, ModelFile, ModelWish
 from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
 from ocrwatch.intake.ignore import Patterns
 from ocrwatch.intake.surroundings import InboxRules
@@ -38,12 +35,7 @@ from ocrwatch.worker.share import Reach
 
 log = logging.getLogger(__name__)
 
-_FETCH_STALL_S = 300.0
 _LONGEST_PAGE_BYTES = 16 * 2**20  # as a frame; a page of 20,000 characters with all alternatives has 0.6 MB
-_PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
-
-# llama.cpp's threads spin at every barrier; on cores that recognition shares with them a batch of 8 tokens took 12 times as long.
-_PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive"}
 
 EngineSpecs = Mapping[EngineName, Callable[[], WorkerSpec]]
 
@@ -154,73 +146,6 @@ def _language_remedy(engine: EngineName, lacking: list[str]) -> str:
     return f"give this inbox `engine: {EngineName.TESSERACT}`, or other languages"
 
 
-def model_wish(settings: Configuration) -> ModelWish:
-    """The model that is asked for."""
-    model = settings.model
-    return ModelWish(
-        path=model.path,
-        directory=model.directory,
-        repo_id=model.repo_id,
-        file=model.file,
-        quantization=None if model.file else model.quantization,
-        revision=model.revision,
-        sha256=model.sha256,
-        download=Download(model.download),
-    )
-
-
-def fetch_spec(state_dir: Path) -> WorkerSpec:
-    """How to start the worker that finds and fetches models; the only one that may use the network."""
-    environment = {name: os.environ[name] for name in HUB_VARIABLES if name in os.environ}
-    return WorkerSpec(module="ocrwatch.correction.fetch", options={"state_dir": str(state_dir)}, environment=environment)
-
-
-def model_plan(settings: Configuration, *, threads: int) -> ModelPlan:
-    """How the model is found and loaded."""
-    model, calibrations = settings.model, Calibrations(settings.state_dir)
-
-    def load(file: ModelFile) -> WorkerSpec:
-        found = calibrations.of(file.path)
-        if found.problem:
-            log.warning("%s", found)
-        options = {
-            "model_path": str(file.path),
-            "gpu_layers": model.gpu_layers,
-            "context_tokens": model.context,
-            "threads": threads,
-            "mmap": model.mmap,
-            "calibration": asdict(found.calibration),
-        }
-        return WorkerSpec(
-            module="ocrwatch.correction.worker", options=options, environment=_PATIENT_THREADS, start_s=model.load_timeout
-        )
-
-    return ModelPlan(
-        wish=model_wish(settings),
-        fetch=fetch_spec(settings.state_dir),
-        load=load,
-        idle_s=model.idle_unload,
-        page_timeout_s=1.5 * _PAGE_BUDGET_S,
-    )
-
-
-@contextlib.contextmanager
-def loaded_model(settings: Configuration, scratch: Path) -> Iterator[tuple[ModelFile, WorkerProcess]]:
-    """The model's file, and its process, loaded, for a command that needs it once. Raises what keeps it from being had."""
-    fetcher = WorkerProcess(fetch_spec(scratch))
-    wish = model_wish(settings)
-    try:
-        operation = "fetch" if wish.download is Download.AUTO else "find"
-        file = ModelFile.from_json(fetcher.call({"op": operation, "wish": wish.to_json()}, deadline_s=_FETCH_STALL_S))
-    finally:
-        fetcher.stop()
-    worker = WorkerProcess(model_plan(settings, threads=cores()).load(file))
-    try:
-        yield file, worker
-    finally:
-        worker.stop()
-
-
 def correction_plan(settings: Configuration, inbox: InboxSettings) -> CorrectionPlan | None:
     """How an inbox's pages are corrected; None where they are not."""
     common, own = settings.correction, inbox.correction
@@ -329,7 +254,7 @@ def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, p
         "languages": inbox.languages,
         "pdf_text": settings.ocr.pdf_text,
         "correction": asdict(plan) | {"wait_s": 0} if plan else None,
-        "model": model_wish(settings).to_json() if plan else None,
+        "model": modelling.wish_of(settings).to_json() if plan else None,
     }
     if engine is EngineName.ASPOSE:
         shaping["aspose"] = _aspose_options(settings).shaping()

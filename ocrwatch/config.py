@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from ocrwatch import problems, yamlmap
 from ocrwatch.correction.profiles import BUILT_IN
@@ -23,33 +23,19 @@ from ocrwatch.ocr.aspose_options import REFUSED_AREAS, REFUSED_FILTERS, DetectAr
 from ocrwatch.ocr.engine import EngineName, PdfText
 from ocrwatch.ocr.languages import canonical
 from ocrwatch.output.sidecar import Naming
+from ocrwatch.quantities import AbsolutePath, Duration, Settings, Size, parse_duration
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB|KiB|MiB|GiB)")
-_BYTES = {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `500ms`, `5s`, `10m`, `1h`, `2d` or 0. Raises ValueError on anything else."""
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
-    match = _DURATION.fullmatch(str(value)) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is no duration; write a number and a unit, like 5s, 10m or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def parse_size(value: object) -> int:
-    """Bytes of `600MB`, `2GB`, `1GiB`. Raises ValueError on anything else."""
-    match = _SIZE.fullmatch(str(value)) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is no size; write a number and a unit, like 600MB or 2GB")
-    return int(float(match[1]) * _BYTES[match[2]])
+_UUID = re.compile(r"(GPU|MIG)-[0-9a-fA-F-]{8,64}")
 
 
 def _parse_idle(value: object) -> float | None:
     return None if value == "never" else parse_duration(value)
+
+
+def _device(value: str) -> str:
+    if value != "auto" and not _UUID.fullmatch(value):
+        raise ValueError(f"{value!r} is no UUID of a GPU, like GPU-...; `nvidia-smi -L` lists them; or set it to auto")
+    return value
 
 
 def _language(value: str) -> str:
@@ -59,16 +45,6 @@ def _language(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
-def _absolute(path: Path) -> Path:
-    expanded = path.expanduser()
-    if not expanded.is_absolute():
-        raise ValueError(f"{str(path)!r} is not absolute; a daemon has no folder of its own to start from")
-    return Path(os.path.normpath(expanded))
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Language = Annotated[str, AfterValidator(_language)]
 Segmentation = Literal[3, 4, 6, 11]
 """Tesseract's page segmentation modes that read a whole page."""
@@ -94,12 +70,6 @@ class CorrectionMode(StrEnum):
     RESCORE = "rescore"  # word lists, confusions and the engine's alternatives; the model never writes
     REWRITE = "rewrite"  # the prompted model too; only its small, verified edits count
     OFF = "off"  # raw text
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
 
 
 class OutputSettings(Settings):
@@ -192,10 +162,18 @@ class ModelSettings(Settings):
     directory: AbsolutePath | None = None
     download: Literal["auto", "never"] = "never"
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    require_gpu: bool = False
     context: Annotated[int, Field(ge=512, le=131072)] = 4096
-    mmap: bool = True
+    mmap: Literal["auto"] | bool = "auto"
     idle_unload: Annotated[float | None, BeforeValidator(_parse_idle)] = 300.0
     load_timeout: Duration = 600.0
+
+    @model_validator(mode="after")
+    def _wants_what_it_requires(self) -> ModelSettings:
+        if self.require_gpu and self.gpu_layers == 0:
+            raise ValueError("`require_gpu: true` asks for a GPU and `gpu_layers: 0` for none; take one of them away")
+        return self
 
 
 class ProfileSettings(Settings):
@@ -213,7 +191,7 @@ class CorrectionSettings(Settings):
     caution: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     letter_to_digit: bool = True
     digit_to_letter: bool = True
-    profiles: dict[str, ProfileSettings] = {}
+    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
 
 
 class Configuration(Settings):

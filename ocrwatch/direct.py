@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocrwatch import composition
+from ocrwatch import composition, modelling
 from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, ModelSettings
 from ocrwatch.correction.edits import Edit, apply
 from ocrwatch.correction.owner import ModelOwner
@@ -184,7 +184,7 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
 
 def _owner(settings: Configuration, state: Path) -> ModelOwner:
     # Calibrations come from the true state folder; what the fetcher remembers goes with this one.
-    plan = replace(composition.model_plan(settings, threads=composition.cores()), fetch=composition.fetch_spec(state))
+    plan = replace(modelling.plan_of(settings, threads=composition.cores()), fetch=modelling.fetch_spec(state))
     return ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
 
 
@@ -278,7 +278,7 @@ def correct(settings: Configuration, text: str, *, mode: str | None, profile: st
     pages = text.split("\f")
     results: list[Correction] = []
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder, contextlib.ExitStack() as stack:
-        _, model_worker = stack.enter_context(composition.loaded_model(settings, Path(folder)))
+        _, model_worker = stack.enter_context(modelling.loaded_model(settings, Path(folder)))
         for number, page in enumerate(pages):
             request = CorrectionRequest(
                 text=page,

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from ocrwatch import composition
+from ocrwatch import composition, modelling
 from ocrwatch.config import Configuration, InboxSettings, Watch
 from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.direct import bare_settings
@@ -133,9 +133,9 @@ def licence_findings(licence: Licence, today: date) -> Iterator[Finding]:
 def _model(settings: Configuration | None, folder: Path) -> Iterator[Finding]:
     if settings is None or not any(composition.correction_plan(settings, inbox) for inbox in settings.inboxes):
         return
-    fetcher = WorkerProcess(composition.fetch_spec(folder))
+    fetcher = WorkerProcess(modelling.fetch_spec(folder))
     try:
-        reply = fetcher.call({"op": "find", "wish": composition.model_wish(settings).to_json()}, deadline_s=600.0)
+        reply = fetcher.call({"op": "find", "wish": modelling.wish_of(settings).to_json()}, deadline_s=600.0)
     except MissingPart as error:
         fetched = settings.model.download == "auto"
         yield Finding(Verdict.NOTE if fetched else Verdict.BAD, error.message, "" if fetched else error.remedy)

@@ -11,6 +11,7 @@ Whether the work may be tried again is part of the type, decided where the error
     |  |- OutputUnwritable   the sidecar's place is full, read-only or refused
     |  |- StateUnwritable    the state directory is full, read-only or refused
     |  `- ModelUnavailable   no model, no memory for it, or it keeps failing
+    |     `- DeviceFull      the GPU has not the memory that was asked of it
     |- FileRejected          the file's own fault: tried again when it changes or on `retry`
     |  |- EncryptedFile      needs a password
     |  |- CorruptFile        cannot be read as what it says it is
@@ -31,6 +32,7 @@ Errors cross a process boundary as `to_wire()` and come back through `from_wire(
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -102,6 +104,10 @@ class ModelUnavailable(Infrastructure):
     """No correction model can be had at present."""
 
 
+class DeviceFull(ModelUnavailable):
+    """The GPU has not the memory that was asked of it: fewer layers may fit, or all of them later."""
+
+
 class FileRejected(OcrwatchError):
     """The file itself cannot be processed; only a changed file or a person's `retry` helps."""
 
@@ -135,7 +141,14 @@ class WorkerFailed(OcrwatchError):
 
 
 class WorkerDied(WorkerFailed):
-    """A child process ended in mid-request: exit, signal, abort, or the memory limit."""
+    """A child process ended in mid-request: exit, signal, abort, or the memory limit.
+
+    last_words: the last lines that it wrote for the log, oldest first; they stay in this process.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, last_words: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy)
+        self.last_words = tuple(last_words)
 
 
 class WorkerTimedOut(WorkerFailed):

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ocrwatch.correction.owner import ModelOwner, model_of
+from ocrwatch.correction.owner import Lease, ModelOwner, model_of
 from ocrwatch.correction.pages import NoCorrections, PageCorrections
 from ocrwatch.errors import (
     FileRejected,
@@ -98,8 +98,8 @@ class Pipeline:
             self._published(job, treatment, spooled, twin, final=True)
             return
         corrections = self._corrections(job, treatment)
-        with self._lease(treatment.correction):
-            outcomes = self._reader.read(job, treatment, on_page=corrections.start)
+        with self._lease(treatment.correction) as lease:
+            outcomes = self._reader.read(job, treatment, on_page=corrections.start, on_begin=lease.take)
             in_time = corrections.finish()
         document = self._document(job, treatment, spooled, corrections.applied(outcomes))
         self._published(job, treatment, spooled, document, final=in_time)
@@ -278,8 +278,8 @@ class Pipeline:
         if self._model is not None:
             self._model.forget(job.inbox, job.id)
 
-    def _lease(self, plan: CorrectionPlan | None) -> AbstractContextManager[None]:
-        return nullcontext() if plan is None or self._model is None else self._model.soft_lease()
+    def _lease(self, plan: CorrectionPlan | None) -> AbstractContextManager[Lease]:
+        return nullcontext(Lease(lambda: None)) if plan is None or self._model is None else self._model.soft_lease()
 
     def _corrections(self, job: Job, treatment: Treatment) -> PageCorrections | NoCorrections:
         if treatment.correction is None or self._model is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ocrwatch import composition, direct
+from ocrwatch import composition, direct, modelling
 from ocrwatch.correction.pages import PageCorrections
 from ocrwatch.ocr.reader import Reader
 from ocrwatch.worker.share import Share
@@ -72,9 +72,9 @@ def main() -> int:
 
 def _share_cores(workers: int, threads: int) -> None:
     """Another rule than the product's: this many recognition workers, and a model on this many threads."""
-    plan = composition.model_plan
+    plan = modelling.plan_of
     vars(composition)["cores"] = lambda: workers
-    vars(composition)["model_plan"] = lambda settings, **_: plan(settings, threads=threads)
+    vars(modelling)["plan_of"] = lambda settings, **_: plan(settings, threads=threads)
 
 
 def _page_seconds(output: Path) -> dict[str, Any]:

@@ -6,11 +6,12 @@ to be quiet. Nothing is redirected here: llama.cpp's log goes through a callback
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from numpy.typing import NDArray
 
-from ocrwatch.errors import ModelUnavailable
+from ocrwatch.correction.placement import placement, was_short
+from ocrwatch.errors import DeviceFull, ModelUnavailable
 
 BATCH_TOKENS = 1024
 MAX_SEQUENCES = 64
@@ -30,40 +32,41 @@ _LOG_LINES = 400
 _DEBUG_LEVEL, _ERROR_LEVEL = 1, 4
 _NO_REASON = ["llama.cpp gave no reason"]
 _ALL_LAYERS = 999
+_STDERR = 2
+_FULL = "end what else uses the GPU, or lower model.gpu_layers"
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load a model. gpu_layers: None for as many as fit the build, 0 for the CPU alone."""
+    """How to load a model.
+
+    gpu_layers: None for as many as fit the build, 0 for the CPU alone. mmap: None maps the file, except where it is better read.
+    """
 
     path: str
     gpu_layers: int | None = None
     context_tokens: int = 4096
     threads: int = 2
-    mmap: bool = True
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the weights lie, read from the buffers that were really made: "Offloaded 29/29" is printed even where CUDA failed."""
-
-    device: str
-    layers_on_gpu: int
-    layers: int
+    mmap: bool | None = None
 
 
 class Llama:
     """A loaded model with one context of several sequences that share their cache."""
 
-    def __init__(self, options: LoadOptions) -> None:
-        """Raises ModelUnavailable with llama.cpp's own error line."""
+    def __init__(self, options: LoadOptions, *, progress: Callable[[float], None] = lambda fraction: None) -> None:
+        """progress: gets the fraction that is loaded, many times a second; not as long as a mapped file is being brought in.
+
+        Raises ModelUnavailable with llama.cpp's own error line; DeviceFull where a GPU's memory was short.
+        """
         self._log: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
         self._callback = llama_cpp.llama_log_callback(self._on_log)
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
-        self._model = self._load(options)
+        self._model = self._load(options, progress)
         self.sequences = 1 if self._remembers_a_state() else MAX_SEQUENCES
         self._context = self._make_context(options)
+        layers = int(llama_cpp.llama_model_n_layer(self._model)) + 1
+        self.placement = placement((text for _, text in self._log), layers=layers)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
@@ -72,19 +75,29 @@ class Llama:
         self.parameters = int(llama_cpp.llama_model_n_params(self._model))
 
     def _on_log(self, level: int, text: bytes, _: object) -> None:
-        if level != _DEBUG_LEVEL:  # thousands of lines, which would push out those that are read here
-            self._log.append((level, text.decode("utf-8", "replace").strip()))
+        if level == _DEBUG_LEVEL:  # thousands of lines, which would push out those that are read here
+            return
+        self._log.append((level, text.decode("utf-8", "replace").strip()))
+        if level == _ERROR_LEVEL:  # after an abort these are the only words that are left of this process
+            with contextlib.suppress(OSError):
+                os.write(_STDERR, text)
 
-    def _load(self, options: LoadOptions) -> Any:
+    def _load(self, options: LoadOptions, progress: Callable[[float], None]) -> Any:
+        def on_progress(fraction: float, _: object) -> bool:
+            progress(fraction)
+            return True  # go on
+
         parameters = llama_cpp.llama_model_default_params()
-        offload = bool(llama_cpp.llama_supports_gpu_offload())
-        wanted = _ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
-        parameters.n_gpu_layers = wanted if offload else 0
-        parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if options.mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+        none_of_the_devices = (ctypes.c_void_p * 1)(None)
+        if options.gpu_layers == 0:  # else llama.cpp computes on a GPU what it can, and takes memory there
+            parameters.devices = ctypes.addressof(none_of_the_devices)
+        parameters.n_gpu_layers = _ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
+        parameters.load_mode = _load_mode(options)
+        parameters.progress_callback = llama_cpp.llama_progress_callback(on_progress)
         self._log.clear()  # of what the search for devices said
         model = llama_cpp.llama_model_load_from_file(os.fsencode(options.path), parameters)
         if not model:  # the first error is the cause, the others follow from it
-            raise ModelUnavailable(f"cannot load {options.path}: {(self._errors() or _NO_REASON)[0]}", self._remedy(options))
+            raise self._unavailable(f"cannot load {options.path}: {(self._errors() or _NO_REASON)[0]}", self._remedy(options))
         return model
 
     def _make_context(self, options: LoadOptions) -> Any:
@@ -100,34 +113,26 @@ class Llama:
         if not context:
             why = (self._errors() or _NO_REASON)[-1]
             message = f"cannot make a context of {options.context_tokens} tokens for {options.path}: {why}"
-            raise ModelUnavailable(message, "lower model.gpu_layers or the context, or free memory")
+            raise self._unavailable(message, "lower model.context, or free memory")
         return context
 
     def _remembers_a_state(self) -> bool:
         """Whether the model is recurrent, in part at least: it can't branch in the middle, and each sequence costs memory."""
         return bool(llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model))
 
+    def _unavailable(self, message: str, remedy: str) -> ModelUnavailable:
+        """The error for what llama.cpp has just refused. The machine's memory can be short as well, and that is no DeviceFull."""
+        return DeviceFull(message, _FULL) if was_short(self._errors()) else ModelUnavailable(message, remedy)
+
     def _remedy(self, options: LoadOptions) -> str:
         if not os.path.exists(options.path):
             return "run `ocrwatch model pull`, or correct model.path"
-        log = " ".join(text for _, text in self._log)
-        if re.search(r"alloc|out of memory|cudaMalloc", log, re.IGNORECASE):
-            return "lower model.gpu_layers, take a smaller quantization, or free memory"
+        if re.search(r"alloc|out of memory", " ".join(self._errors()), re.IGNORECASE):
+            return "take a smaller quantization, or free memory"
         return "run `ocrwatch model verify`, and `ocrwatch model pull` when the file is damaged"
 
     def _errors(self) -> list[str]:
         return [text for level, text in self._log if level == _ERROR_LEVEL and text]
-
-    @property
-    def placement(self) -> Placement:
-        """Device and layers, from the load log."""
-        log = "\n".join(text for _, text in self._log)
-        buffers = re.findall(r"(\S+) model buffer size", log)
-        on_gpu = any(not name.startswith("CPU") for name in buffers)
-        offloaded = re.search(r"offloaded (\d+)/(\d+) layers", log)
-        layers = int(llama_cpp.llama_model_n_layer(self._model)) + 1
-        count = int(offloaded[1]) if offloaded and on_gpu else 0
-        return Placement("gpu" if count else "cpu", count, int(offloaded[2]) if offloaded else layers)
 
     @property
     def description(self) -> str:
@@ -164,7 +169,7 @@ class Llama:
         """Run (token, position, sequence, wanted) entries, at most BATCH_TOKENS.
 
         Returns the logits of the wanted ones, in order, valid until the next call.
-        Raises ModelUnavailable when the cache has no room, ValueError for too many entries.
+        Raises ModelUnavailable when the cache has no room, DeviceFull when the GPU has none, ValueError for too many entries.
         """
         if len(entries) > BATCH_TOKENS:  # llama.cpp would write beyond its batch
             raise ValueError(f"{len(entries)} tokens at once, {BATCH_TOKENS} is the most")
@@ -174,11 +179,11 @@ class Llama:
             batch.token[row], batch.pos[row], batch.n_seq_id[row] = token, position, 1
             batch.seq_id[row][0], batch.logits[row] = sequence, int(is_wanted)
             wanted += is_wanted
+        self._log.clear()  # a load that went well may have had its errors
         status = llama_cpp.llama_decode(self._context, batch)
         if status != 0:
-            raise ModelUnavailable(
-                f"the model could not compute (llama_decode {status}: {(self._errors() or _NO_REASON)[-1]})", "raise the context"
-            )
+            why = (self._errors() or _NO_REASON)[-1]
+            raise self._unavailable(f"the model could not compute (llama_decode {status}: {why})", "raise model.context")
         if not wanted:
             return np.empty((0, self.vocabulary_size), dtype=np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(wanted, self.vocabulary_size))
@@ -206,3 +211,14 @@ class Llama:
             return f"{instruction}\n\nScanned text:\n{text}\n\nCorrected text:\n"
         form = Jinja2ChatFormatter(template=template.decode("utf-8"), eos_token="", bos_token="")
         return str(form(messages=[{"role": "user", "content": f"{instruction}\n\n{text}"}]).prompt)
+
+
+def _load_mode(options: LoadOptions) -> int:
+    """Where all layers go to a GPU the file is only passed through: mapping it took 34 s where reading took 14 (llama.cpp#14396).
+
+    Mapped elsewhere, as a file that is in the page cache costs nothing; llama.cpp itself knows on which GPUs that is slow.
+    """
+    if options.mmap is not None:
+        return int(llama_cpp.LLAMA_LOAD_MODE_MMAP if options.mmap else llama_cpp.LLAMA_LOAD_MODE_NONE)
+    all_on_gpu = options.gpu_layers is None and llama_cpp.llama_supports_gpu_offload()
+    return int(llama_cpp.LLAMA_LOAD_MODE_NONE if all_on_gpu else llama_cpp.LLAMA_LOAD_MODE_AUTO)

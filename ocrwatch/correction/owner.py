@@ -1,60 +1,63 @@
 """The parent's side of correction: the one thread that owns the model's process. Loads no model.
 
-Owns when the model is found, loaded, asked, unloaded and tried again. What a page without correction means is the
-pipeline's matter. Asking for the status never touches a timer.
+Owns when the model is loaded, asked, unloaded and tried again. How it is found and where it runs is `loading`'s matter, what a
+page without correction means the pipeline's. Asking for the status never touches a timer.
+
+The idle time counts from the end of the last lease. A page in the model's hands is a hard lease, which is the state BUSY; pages
+that will need the model and are being recognized are soft ones, see `Lease`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
+from ocrwatch.correction.loading import Loader, ModelPlan
+from ocrwatch.correction.placing import is_shortage
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
-from ocrwatch.correction.store import Download, ModelFile, ModelWish
-from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerRefused
+from ocrwatch.correction.returned import Proof, Returned
+from ocrwatch.correction.store import ModelFile
+from ocrwatch.correction.verifying import Verifier
+from ocrwatch.errors import DeviceFull, Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerRefused
 from ocrwatch.output.document import Model
 from ocrwatch.worker.fairqueue import FairQueue
-from ocrwatch.worker.process import WorkerProcess, WorkerSpec
-from ocrwatch.worker.supervised import Snapshot, Supervised
+from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
 
 log = logging.getLogger(__name__)
 
 _MOST_DEADLINES = 3  # of one page: a worker that says without end that it moves is ended then
-_STALL_S = 120.0  # without a byte; a download has no total limit
 _LOOK_S = 0.5  # between two looks at the clock while a back-off lasts
-_HOLD_S = 1.0  # between two looks at a model that is kept for pages in recognition
-
-
-@dataclass(frozen=True)
-class ModelPlan:
-    """How to find and load the model.
-
-    fetch: the worker that finds or downloads it. load: the worker for a found file.
-    idle_s: None keeps the model loaded. page_timeout_s: without an answer for this long, the worker is replaced.
-    """
-
-    wish: ModelWish
-    fetch: WorkerSpec
-    load: Callable[[ModelFile], WorkerSpec]
-    idle_s: float | None
-    page_timeout_s: float
+_WATCH_S = 1.0  # between two looks whether a process is still there
+_SPARE_DEATHS = 1  # a page may have ended one process; after two in a row without an answer it is more than a page
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The model at one moment. unavailable_since, idle_left_s: None where they do not apply."""
+    """The model at one moment.
+
+    epoch: the number of its process, 0 before the first. degraded: why less of it runs on a GPU than was wanted, or empty.
+    fetched: bytes done and of how many, while it is downloaded. idle_left_s, unavailable_since: None where they do not apply, the
+    idle time also while something holds the model. leases: how many jobs recognize pages for it. returned: what became of the
+    GPU's memory of the last process that had some; None while that is not known. verdicts: how often each came.
+    """
 
     worker: Snapshot
+    epoch: int
     file: ModelFile | None
+    degraded: str
+    fetched: tuple[int, int] | None
     resident_bytes: int
     idle_left_s: float | None
+    leases: int
     unavailable_since: float | None
     waiting: int
+    returned: Proof | None
+    verdicts: Mapping[Returned, int]
 
 
 @dataclass(frozen=True)
@@ -64,29 +67,69 @@ class _Work:
     request: Callable[[], CorrectionRequest]
     answer: Future[Correction]
 
+    def drop(self) -> None:
+        """Nobody will correct it; whoever waits is told. Also of a page that was begun and came back to the queue."""
+        if not self.answer.cancel() and not self.answer.done():
+            self.answer.set_exception(CancelledError())
+
+
+class Lease:
+    """The soft lease of one job: from its first page that needs the model and is being recognized, until the job is done."""
+
+    def __init__(self, taken: Callable[[], None]) -> None:
+        self._taken = taken
+        self._lock = threading.Lock()
+        self._is_open = True
+        self.is_held = False
+
+    def take(self) -> None:
+        """A page that will need the model begins to be recognized: it loads meanwhile. From any thread, however often."""
+        with self._lock:
+            if self._is_open and not self.is_held:
+                self.is_held = True
+                self._taken()
+
+    def close(self) -> None:
+        """The job is done; whoever comes late takes nothing."""
+        with self._lock:
+            self._is_open = False
+
 
 class ModelOwner:
     """Corrects pages with a model that is loaded when needed and gone when idle.
 
-    on_back: called from the owner's thread when the model is there again after it was not to be had.
+    on_back: called from the owner's thread when the model is there again after it was not to be had. loader: in place of the
+    plan's own. has_thread: without one, whoever made this calls `step`.
     """
 
-    def __init__(self, plan: ModelPlan, *, clock: Callable[[], float], on_back: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        plan: ModelPlan,
+        *,
+        clock: Callable[[], float],
+        on_back: Callable[[], None],
+        loader: Loader | None = None,
+        has_thread: bool = True,
+    ) -> None:
         self._plan = plan
         self._clock = clock
         self._on_back = on_back
+        self._loader = loader or Loader(plan, clock=clock)
+        self._verifier = Verifier(self._loader.returned)
         self._queue: FairQueue[_Work] = FairQueue()
-        self._worker = Supervised(self._find_and_plan, idle_s=plan.idle_s, clock=clock)
-        self._file: ModelFile | None = None
+        begin, spare, gone = self._loader.load, _SPARE_DEATHS, self._verify
+        self._worker = Supervised(begin, idle_s=plan.idle_s, clock=clock, spare_deaths=spare, gone=gone)
         self._unavailable_since: float | None = None
         self._is_missing = False
         self._leases = 0
+        self._leased_until = -math.inf  # when the last soft lease ended
         self._lease_lock = threading.Lock()
         self._wanted = False  # the model should be loaded, though no page waits yet
         self._unwanted = threading.Event()  # a person asked to unload
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True) if has_thread else None
+        if self._thread is not None:
+            self._thread.start()
 
     def correct(self, inbox: str, job: int, request: Callable[[], CorrectionRequest]) -> Future[Correction]:
         """The edits of one page. It waits while the model is not to be had; raises WorkerDied when the page cost the worker.
@@ -94,32 +137,36 @@ class ModelOwner:
         request: made only when it is the page's turn, so that the pages of a book do not wait in memory.
         """
         answer: Future[Correction] = Future()
-        if not self._queue.put(inbox, job, _Work(inbox, job, request, answer)):
-            answer.cancel()
+        self._put(_Work(inbox, job, request, answer))
         return answer
 
     def forget(self, inbox: str, job: int) -> None:
         """Drop the pages of a job that wait."""
         for work in self._queue.forget(inbox, job):
-            work.answer.cancel()
+            work.drop()
 
     @contextlib.contextmanager
-    def soft_lease(self) -> Iterator[None]:
-        """Pages that will need the model are being recognized: it loads meanwhile, and is not idle while this lasts."""
-        with self._lease_lock:
-            self._leases += 1
-        self._wanted = True
-        self._queue.nudge()
+    def soft_lease(self) -> Iterator[Lease]:
+        """A lease to be taken while this lasts; the model is not idle from then on."""
+        lease = Lease(self._leased)
         try:
-            yield
+            yield lease
         finally:
-            with self._lease_lock:
-                self._leases -= 1
-            self._queue.nudge()
+            lease.close()
+            if lease.is_held:
+                with self._lease_lock:
+                    self._leases -= 1
+                    self._leased_until = self._clock()
+                self._queue.nudge()
 
     def unload(self) -> None:
-        """Unload the model now, or as soon as the page in hand is done."""
+        """Unload the model now, or as soon as the page in hand is done. A page that waits has it loaded anew.
+
+        A start is given up at once. A download goes on, it holds no memory that could be wanted; the model goes after it.
+        """
         self._unwanted.set()
+        if self._loader.fetched is None:
+            self._worker.abandon()
         self._queue.nudge()
 
     def patience_s(self, wait_s: float, *, since: float) -> float:
@@ -132,135 +179,165 @@ class ModelOwner:
 
     def status(self) -> ModelStatus:
         """The model at this moment; asking changes nothing."""
+        worker, leases = self._worker.snapshot(), self._leases
         return ModelStatus(
-            worker=self._worker.snapshot(),
-            file=self._file,
+            worker=worker,
+            epoch=worker.starts,
+            file=self._loader.file,
+            degraded=self._loader.placed if worker.hello is not None else "",
+            fetched=self._loader.fetched,
             resident_bytes=self._worker.resident_bytes(),
-            idle_left_s=self._worker.idle_left_s(),
+            idle_left_s=None if leases else self._worker.idle_left_s(),
+            leases=leases,
             unavailable_since=self._unavailable_since,
             waiting=len(self._queue),
+            returned=self._verifier.last,
+            verdicts=self._verifier.counts(),
         )
 
     def stop(self, *, drain_s: float) -> None:
         """Take no more pages, give the one in hand `drain_s` seconds, then kill; no process is left."""
         self._stopping.set()
         for work in self._queue.close():
-            work.answer.cancel()
-        self._thread.join(timeout=drain_s)
-        self._worker.interrupt()
-        self._thread.join()
+            work.drop()
+        if self._thread is not None:
+            self._thread.join(timeout=drain_s)
+            self._worker.interrupt()
+            self._thread.join()
+        else:
+            self._worker.stop()
+        self._verifier.close()
+
+    def step(self, wait_s: float | None = 0.0) -> None:
+        """One turn: at most one page is corrected, or what else there is to do is done. Waits so long for something to do."""
+        work = self._next(wait_s)
+        if self._worker.look() and self._leases:
+            self._wanted = True  # it died, and pages are being recognized for it
+        if work is not None:
+            self._answer(work)
+        if self._unwanted.is_set():
+            self._unwanted.clear()
+            self._wanted = False
+            self._worker.stop()
+        elif work is None and not self._stopping.is_set():
+            self._tend()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            work = self._next()
-            if work is not None:
-                self._answer(work)
-            if self._unwanted.is_set():
-                self._unwanted.clear()
-                self._wanted = False
-                self._worker.stop()
-            elif work is None:
-                self._tend()
+            self.step(self._wait_s())
         self._worker.stop()
 
     def _tend(self) -> None:
         """What there is to do when no page waits."""
-        if self._stopping.is_set():
-            return
-        if self._wanted and self._may_load():
+        if self._wanted and self._worker.may_start():
             self._load()
-        elif self._leases:
-            self._worker.hold()
-        else:
+            return
+        with self._lease_lock:
+            leases, until = self._leases, self._leased_until
+        if not leases:
+            self._worker.hold(until)
             self._worker.end_if_idle()
 
     def _wait_s(self) -> float | None:
-        if self._wanted or self._unwanted.is_set():
+        """How long nothing is to be done unless somebody asks."""
+        now = self._worker.snapshot()
+        if self._unwanted.is_set():
             return 0.0
+        if not self._worker.may_start():
+            return _LOOK_S if now.retry_at is None else min(_LOOK_S, max(0.0, now.retry_at - self._clock()))
+        if self._wanted:
+            return 0.0
+        if now.state is WorkerState.COLD:
+            return None
         left_s = self._worker.idle_left_s()
-        return left_s if left_s is None or not self._leases else max(left_s, _HOLD_S)
+        return _WATCH_S if left_s is None or self._leases else min(_WATCH_S, left_s)
 
-    def _may_load(self) -> bool:
-        retry_at = self._worker.snapshot().retry_at
-        return retry_at is None or self._clock() >= retry_at
-
-    def _next(self) -> _Work | None:
-        """The page whose turn it is; None when there is something else to do. Pages wait while the back-off lasts."""
-        retry_at = self._worker.snapshot().retry_at
-        if retry_at is None or self._clock() >= retry_at:
-            return self._queue.take(self._wait_s())
-        self._stopping.wait(min(_LOOK_S, retry_at - self._clock()))
+    def _next(self, wait_s: float | None) -> _Work | None:
+        """The page whose turn it is; None when there is something else to do. Pages wait while no process may be started."""
+        if self._worker.may_start():
+            return self._queue.take(wait_s)
+        self._stopping.wait(wait_s)
         return None
 
     def _load(self) -> bool:
         try:
-            self._worker.ensure(self._ignore_progress)
+            self._worker.ensure()
         except OcrwatchError as error:
-            self._is_missing = isinstance(error, MissingPart)
-            if self._unavailable_since is None:
-                self._unavailable_since = self._clock()
-            self._file = None  # it may have been moved, or replaced by a right one
+            if self._worker.snapshot().state is not WorkerState.COLD:  # else it was given up, not to be had is something else
+                self._is_away(error)
             return False
         self._wanted = False
-        self._worker.hold()
         if self._unavailable_since is not None:
             self._unavailable_since = None
+            log.info("the model is to be had again")
             with contextlib.suppress(Infrastructure):  # a full state disk is told by the jobs, and must not end this thread
                 self._on_back()
         return True
 
+    def _is_away(self, error: OcrwatchError) -> None:
+        self._wanted = True
+        self._is_missing = isinstance(error, MissingPart)
+        if self._unavailable_since is None:
+            self._unavailable_since = self._clock()
+            log.warning("the model is not to be had: %s", error)
+        if not isinstance(error, DeviceFull):
+            self._loader.forget()  # it may have been moved, or replaced by a right one
+
     def _answer(self, work: _Work) -> None:
         if self._stopping.is_set():
-            work.answer.cancel()
-        if work.answer.cancelled():
+            work.drop()
+        if work.answer.done():
             return
         if not self._load():
-            self._wanted = True
-            # It waits; whoever asked gives up in time.
-            if work.answer.cancelled() or not self._queue.put(work.inbox, work.job, work):
-                work.answer.cancel()
+            self._put(work)  # it waits; whoever asked gives up in time
             return
-        if not work.answer.set_running_or_notify_cancel():
+        if not work.answer.running() and not work.answer.set_running_or_notify_cancel():
             return
+        hello = self._worker.snapshot().hello or {}
         try:
-            reply = self._worker.call(
-                work.request().to_json(),
-                deadline_s=self._plan.page_timeout_s,
-                total_s=_MOST_DEADLINES * self._plan.page_timeout_s,
-                progress=self._ignore_progress,
-            )
-            work.answer.set_result(Correction.from_json(reply))
+            work.answer.set_result(self._corrected(work))
         except OcrwatchError as error:
-            # A worker that we kill to be gone in time is no death that the page is to blame for.
-            work.answer.set_exception(CancelledError() if self._stopping.is_set() else error)
+            if self._stopping.is_set():  # a worker that we kill to be gone in time is no death that the page is to blame for
+                work.drop()
+            elif hello.get("layers_on_gpu") and is_shortage(error):
+                self._ran_short(error)
+                self._put(work)
+            else:
+                work.answer.set_exception(error)
         except (KeyError, TypeError, ValueError) as error:
             work.answer.set_exception(WorkerDied(f"the correction worker answered nonsense: {error}"))
         except Exception as error:  # one page's trouble, a bug of ours, must not end the thread of all the others
             log.exception("a page was left raw unforeseen")
             work.answer.set_exception(WorkerRefused(f"{type(error).__name__}: {error}"))
 
-    def _find_and_plan(self) -> WorkerSpec:
-        if self._file is None or not self._file.path.is_file():
-            self._file = self._find()
-        return self._plan.load(self._file)
+    def _corrected(self, work: _Work) -> Correction:
+        limit_s = self._plan.page_timeout_s
+        reply = self._worker.ask(work.request().to_json(), deadline_s=limit_s, total_s=_MOST_DEADLINES * limit_s)
+        return Correction.from_json(reply)
 
-    def _find(self) -> ModelFile:
-        fetcher = WorkerProcess(replace(self._plan.fetch, ended=self._stopping))  # a download may take hours
-        wish = self._plan.wish.to_json()
-        try:
-            try:
-                reply = fetcher.call({"op": "find", "wish": wish}, deadline_s=_STALL_S)
-            except MissingPart:
-                if self._plan.wish.download is not Download.AUTO:
-                    raise
-                reply = fetcher.call({"op": "fetch", "wish": wish}, deadline_s=_STALL_S)
-            return ModelFile.from_json(reply)
-        finally:
-            fetcher.stop()
+    def _ran_short(self, error: OcrwatchError) -> None:
+        """The device had no memory for a page: the page is not to blame, and what comes next may do with less."""
+        self._worker.discard(error)  # one that only said so is still there
+        if self._loader.died(error):
+            self._worker.excuse()
+            self._wanted = True
+        else:
+            self._is_away(error)
 
-    @staticmethod
-    def _ignore_progress(details: dict[str, Any]) -> None:
-        """A progress frame restarts the deadline; what it says is for a person at `model pull`."""
+    def _put(self, work: _Work) -> None:
+        """To the queue; a page that comes back goes behind those of its job, which changes nothing in the text."""
+        if not self._queue.put(work.inbox, work.job, work):
+            work.drop()
+
+    def _leased(self) -> None:
+        with self._lease_lock:
+            self._leases += 1
+        self._wanted = True
+        self._queue.nudge()
+
+    def _verify(self, ended: Snapshot) -> None:
+        if (ended.hello or {}).get("layers_on_gpu") and ended.pid is not None and not self._stopping.is_set():
+            self._verifier.add(ended.pid)
 
 
 def model_of(file: ModelFile | None) -> Model | None:

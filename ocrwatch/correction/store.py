@@ -23,6 +23,8 @@ from ocrwatch.errors import MissingPart, ModelUnavailable
 PULL = "run: ocrwatch model pull"
 Progress = Callable[[int, int], None]
 """Told how many bytes are done, of how many."""
+Stamp = tuple[tuple[int, int], ...]
+"""Size in bytes and time of change in nanoseconds of each part of a model."""
 
 HUB_VARIABLES = (
     *("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HOME", "XDG_CACHE_HOME"),
@@ -41,6 +43,13 @@ class Download(StrEnum):
 
     AUTO = "auto"  # when it is needed
     NEVER = "never"  # only by `ocrwatch model pull`
+
+
+class Doing(StrEnum):
+    """What a progress frame of the `fetch` worker counts."""
+
+    DOWNLOADING = "downloading"  # bytes that came from the hub
+    CHECKING = "checking"  # bytes read for the sha256
 
 
 class Source(StrEnum):
@@ -91,6 +100,7 @@ class ModelFile:
     path, sha256: of the file, or the first part; llama.cpp finds the others beside it. size_bytes: of all parts.
     repository, revision: where it came from, the revision as a commit; None for a file that was just there.
     licence: as the model card names it; known only right after asking the hub.
+    stamp: size and time of change of every part when they were checked; empty where nobody looked.
     """
 
     path: Path
@@ -101,6 +111,14 @@ class ModelFile:
     repository: str | None = None
     revision: str | None = None
     licence: str | None = None
+    stamp: Stamp = ()
+
+    def is_unchanged(self) -> bool:
+        """Whether its parts are still the files that were checked; looks at them without reading any."""
+        try:
+            return self.stamp == stamp_of(self.path)
+        except OSError:
+            return False
 
     def to_json(self) -> dict[str, Any]:
         """The file as a JSON object, for a frame."""
@@ -109,7 +127,18 @@ class ModelFile:
     @staticmethod
     def from_json(data: dict[str, Any]) -> ModelFile:
         """The file of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        return ModelFile(**(data | {"path": Path(data["path"]), "source": Source(data["source"])}))
+        stamp = tuple((int(size), int(mtime_ns)) for size, mtime_ns in data.get("stamp", ()))
+        return ModelFile(**(data | {"path": Path(data["path"]), "source": Source(data["source"]), "stamp": stamp}))
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size and time of change of a model's file, or of all the parts beside a first part. Raises OSError where one is not there."""
+    part, name = _PART.fullmatch(path.name), path.name
+    parts = [path]
+    if part is not None:
+        before, after = name[: part.start("number")], name[part.end("number") :]
+        parts = [path.with_name(f"{before}{number:05d}{after}") for number in range(1, int(part["total"]) + 1)]
+    return tuple((status.st_size, status.st_mtime_ns) for status in map(os.stat, parts))
 
 
 def _text(path: Path | None) -> str | None:
@@ -208,18 +237,19 @@ def files_in(folder: Path) -> list[str]:
 class Digests:
     """The sha256 of files, each computed once: remembered by path, size and modification time in a JSON file.
 
-    memory: where, or None to remember nothing. The file may vanish or be rubbish at any time: then it is computed again.
+    memory: where, or None to remember only while this object lives. The file may vanish or be rubbish at any time: then it is computed again.
     """
 
     def __init__(self, memory: Path | None) -> None:
         self._memory = memory
+        self._seen: dict[str, Any] = {}
 
     def sha256(self, path: Path, *, progress: Progress, recompute: bool = False) -> str:
         """The digest of the file's content. Raises ModelUnavailable when it cannot be read."""
         try:
             status = path.stat()
             key, identity = str(path), [status.st_size, status.st_mtime_ns]
-            known = self._load()
+            known = self._load() | self._seen
             match known.get(key):
                 case {"identity": remembered, "sha256": str(digest)} if remembered == identity and not recompute:
                     return digest
@@ -228,7 +258,8 @@ class Digests:
             raise ModelUnavailable(
                 f"cannot read the model {path}: {error.strerror}", "check its permissions and the disk"
             ) from error
-        self._save(known | {key: {"identity": identity, "sha256": digest}})
+        self._seen[key] = {"identity": identity, "sha256": digest}
+        self._save(known | self._seen)
         return digest
 
     def _load(self) -> dict[str, Any]:
@@ -246,9 +277,12 @@ class Digests:
         # A memory that cannot be kept costs seconds at the next start, nothing else.
         with contextlib.suppress(OSError):
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._memory.parent, prefix=".digests-", delete=False) as file:
-                json.dump({path: entry for path, entry in known.items() if os.path.exists(path)}, file, indent=1)
-            os.replace(file.name, self._memory)
+            with contextlib.ExitStack() as undo:
+                with tempfile.NamedTemporaryFile("w", dir=self._memory.parent, prefix=".digests-", delete=False) as file:
+                    undo.callback(os.unlink, file.name)
+                    json.dump({path: entry for path, entry in known.items() if os.path.exists(path)}, file, indent=1)
+                os.replace(file.name, self._memory)
+                undo.pop_all()
 
 
 def _sha256(path: Path, progress: Progress) -> str:

@@ -10,9 +10,11 @@ import contextlib
 import glob
 import os
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from ocrwatch.errors import OcrwatchError
 from ocrwatch.worker import child, sandbox
 
 if TYPE_CHECKING:
+    from ocrwatch.correction.channel import Channel
     from ocrwatch.correction.lexicon import WordList
     from ocrwatch.correction.llama import Llama, LoadOptions
 
@@ -33,17 +36,23 @@ _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _SMALLEST_CONTEXT_TOKENS = 2048
 """Room for the left text and the longest alternatives that a hostile page can make."""
 
-_PROGRESS_EVERY_S = 2.0
+_PROGRESS_EVERY_S = 1.0
+_SLICE_BYTES = 1 << 17
+"""The kernel reads no more ahead at once than its largest request: of a gigabyte in one piece, 8 MB came (Linux 6.18)."""
+
+_AHEAD_BYTES = 64 << 20
 
 
 def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Handler]]:
     """Lock this process in, then load the model.
 
-    options: `model_path`, `gpu_layers` ("auto" or a number), `context_tokens`, `threads`, `mmap`, `calibration` (`gain` and
-    `margin`; without it the strictest holds). The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `parameters`,
-    `context_tokens`, `memory_bytes` (resident), `load_s`, `description`, `branching`, `sandbox` (see `Confinement`).
+    options: `model_path`; `gpu_layers` (null or "auto" for as many as the build takes, or a number); `context_tokens`; `threads`;
+    `mmap` ("auto", true or false); `calibration` (`gain` and `margin`; without it the strictest holds); `word_lists` (objects of
+    `languages` and `dictionary`, as requests have them: they are made ready while the model loads).
+    The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `gpu_bytes`, `parameters`, `context_tokens`, `memory_bytes`
+    (resident), `load_s`, `description`, `branching`, `sandbox` (see `Confinement`). Progress tells the fraction that is `loaded`.
 
-    Raises ModelUnavailable with llama.cpp's reason, ValueError for options that are none.
+    Raises ModelUnavailable with llama.cpp's reason, DeviceFull where a GPU's memory was short, ValueError for no options.
     """
     rules = policy(options)
     if rules.scratch is not None:
@@ -51,16 +60,23 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
             rules.scratch.mkdir(parents=True, exist_ok=True)
     # NumPy starts threads as it is imported, and `_load_options` imports it.
     confinement = sandbox.enter(rules)
+    tell = _now_and_then(_PROGRESS_EVERY_S)
+    reading = threading.Thread(target=read_ahead, args=(rules.readable, tell), daemon=True)
+    reading.start()
     load = _load_options(options)
     begun = time.monotonic()
     from ocrwatch.correction.llama import Llama  # native: not before the process is set up
 
-    llama = Llama(load)
-    corrector = Worker(llama, _calibration(options))
+    tables = Tables(options.get("word_lists", ()))
+    llama = Llama(load, progress=lambda fraction: tell(loaded=round(fraction, 3)))
+    corrector = Worker(llama, tables, _calibration(options))
+    reading.join()  # what it tells belongs to the load
+    placement = llama.placement
     hello = {
-        "device": llama.placement.device,
-        "layers_on_gpu": llama.placement.layers_on_gpu,
-        "layers": llama.placement.layers,
+        "device": placement.device,
+        "layers_on_gpu": placement.layers_on_gpu,
+        "layers": placement.layers,
+        "gpu_bytes": placement.gpu_bytes,
         "parameters": llama.parameters,
         "context_tokens": llama.context_tokens,
         "memory_bytes": resident_bytes(),
@@ -72,16 +88,51 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
     return hello, {"correct": corrector.correct, "judge": corrector.judge}
 
 
+class Tables:
+    """What correction knows without a model: the confusions of engines, and the word lists that were asked for last."""
+
+    def __init__(self, wanted: Iterable[Mapping[str, Any]] = ()) -> None:
+        """wanted: word lists that are made ready at once, in a thread: loading a model leaves the interpreter free."""
+        self._word_lists: dict[tuple[tuple[str, ...], tuple[str, ...]], WordList] = {}
+        keys = [(tuple(each.get("languages", ())), tuple(each.get("dictionary", ()))) for each in wanted][:_WORD_LISTS_KEPT]
+        self._preparing = threading.Thread(target=self._prepare, args=(keys,), daemon=True)
+        self._preparing.start()
+
+    @cached_property
+    def channel(self) -> Channel:
+        """How engines misread, whatever the language."""
+        return channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
+
+    def word_list(self, languages: tuple[str, ...], dictionary: tuple[str, ...]) -> WordList:
+        """The words of the languages and of a dictionary."""
+        self._preparing.join()
+        return self._word_list(languages, dictionary)
+
+    def _prepare(self, keys: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
+        import ocrwatch.correction.corrector  # noqa: F401 - what the first request would have to import
+
+        for languages, dictionary in keys:
+            self._word_list(languages, dictionary)
+
+    def _word_list(self, languages: tuple[str, ...], dictionary: tuple[str, ...]) -> WordList:
+        from ocrwatch.correction.lexicon import WordList
+
+        key = (languages, dictionary)
+        if key not in self._word_lists:
+            while len(self._word_lists) >= _WORD_LISTS_KEPT:
+                del self._word_lists[next(iter(self._word_lists))]
+            self._word_lists[key] = WordList(languages, dictionary)
+        return self._word_lists[key]
+
+
 class Worker:
     """Answers requests with one model."""
 
-    def __init__(self, llama: Llama, calibration: Calibration) -> None:
+    def __init__(self, llama: Llama, tables: Tables, calibration: Calibration) -> None:
         from ocrwatch.correction.model import ModelJudge, ModelWriter
 
-        self._calibration = calibration
+        self._calibration, self._tables = calibration, tables
         self._judge, self._writer = ModelJudge(llama), ModelWriter(llama)
-        self._channel = channel.parse((files("ocrwatch.correction") / "channel.tsv").read_text(encoding="utf-8").splitlines())
-        self._word_lists: dict[tuple[tuple[str, ...], tuple[str, ...]], WordList] = {}
 
     @property
     def branching(self) -> bool:
@@ -94,12 +145,12 @@ class Worker:
 
         request = read_request(message)
         begun = time.monotonic()
-        lexicon = self._lexicon(request)
+        lexicon = self._tables.word_list(request.languages, request.dictionary)
         correction = correct_page(
             request,
             judge=self._judge,
             lexicon=lexicon,
-            channel=self._channel,
+            channel=self._tables.channel,
             writer=self._writer,
             weights=weights_for(request.languages, covered=lexicon.covers).calibrated(self._calibration),
             expired=_expiry(begun, request.budget_s),
@@ -112,10 +163,12 @@ class Worker:
         from ocrwatch.correction.judging import judgements
 
         request = read_request(message)
-        lexicon = self._lexicon(request)
+        lexicon = self._tables.word_list(request.languages, request.dictionary)
         weights = weights_for(request.languages, covered=lexicon.covers)
         expired = _expiry(time.monotonic(), request.budget_s)
-        found = surveyed(request, judge=self._judge, lexicon=lexicon, channel=self._channel, weights=weights, expired=expired)
+        found = surveyed(
+            request, judge=self._judge, lexicon=lexicon, channel=self._tables.channel, weights=weights, expired=expired
+        )
         places = [
             JudgedPlace(answer.site.start, answer.site.end, tuple((o.edit, o.evidence) for o in answer.options))
             for answer in judgements(
@@ -128,16 +181,6 @@ class Worker:
             )
         ]
         return Judged(tuple(places), found.is_foreign, truncated=len(places) < len(found.sites)).to_json()
-
-    def _lexicon(self, request: CorrectionRequest) -> WordList:
-        from ocrwatch.correction.lexicon import WordList
-
-        key = (request.languages, request.dictionary)
-        if key not in self._word_lists:
-            while len(self._word_lists) >= _WORD_LISTS_KEPT:
-                del self._word_lists[next(iter(self._word_lists))]
-            self._word_lists[key] = WordList(request.languages, request.dictionary)
-        return self._word_lists[key]
 
 
 def read_request(message: child.Message) -> CorrectionRequest:
@@ -164,16 +207,30 @@ def policy(options: Mapping[str, Any]) -> sandbox.Policy:
     return sandbox.Policy(readable=tuple(parts), scratch=Path(cache) if cache else None, gpu=gpu)
 
 
+def read_ahead(paths: Iterable[Path], tell: Callable[..., None]) -> None:
+    """Bring files into the kernel's cache and tell how far that is: whoever maps them waits, and tells nothing.
+
+    The last of it may still be under way when this returns. What cannot be read is left to whoever loads it.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+            for offset in range(0, os.fstat(file.fileno()).st_size, _SLICE_BYTES):
+                os.posix_fadvise(file.fileno(), offset, _SLICE_BYTES, os.POSIX_FADV_WILLNEED)
+                if offset >= _AHEAD_BYTES:  # wait for what was asked for a while ago
+                    os.pread(file.fileno(), 1, offset - _AHEAD_BYTES)
+                tell(read_bytes=offset)
+
+
 def _load_options(options: Mapping[str, Any]) -> LoadOptions:
     from ocrwatch.correction.llama import LoadOptions
 
-    layers = options.get("gpu_layers", "auto")
+    layers, mmap = options.get("gpu_layers"), options.get("mmap", "auto")
     return LoadOptions(
         path=str(options["model_path"]),
-        gpu_layers=None if layers == "auto" else int(layers),
+        gpu_layers=None if layers in (None, "auto") else int(layers),
         context_tokens=max(_SMALLEST_CONTEXT_TOKENS, int(options.get("context_tokens", 4096))),
         threads=max(1, int(options.get("threads") or len(os.sched_getaffinity(0)))),
-        mmap=bool(options.get("mmap", True)),
+        mmap=None if mmap == "auto" else bool(mmap),
     )
 
 
@@ -184,17 +241,27 @@ def _calibration(options: Mapping[str, Any]) -> Calibration:
 
 def _expiry(begun: float, budget_s: float) -> Callable[[], bool]:
     """Whether the time is up; asking also tells the parent, now and then, that the work moves."""
-    told = begun
+    tell = _now_and_then(_PROGRESS_EVERY_S)
 
     def expired() -> bool:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= _PROGRESS_EVERY_S:
-            told = now
-            child.progress()
-        return now - begun > budget_s
+        tell()
+        return time.monotonic() - begun > budget_s
 
     return expired
+
+
+def _now_and_then(every_s: float) -> Callable[..., None]:
+    """Progress for the parent, passed on once in a while."""
+    told = time.monotonic()
+
+    def tell(**details: object) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= every_s:
+            told = now
+            child.progress(**details)
+
+    return tell
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFai
 from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerSpec
-from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
+from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState, spawning
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class RecognitionPool:
         self._queue: FairQueue[_Work] = FairQueue()
         self._stopping = threading.Event()
         self._slots = [
-            {engine: Supervised(spec, idle_s=idle_s, clock=clock) for engine, spec in specs.items()} for _ in range(workers)
+            {engine: Supervised(spawning(spec), idle_s=idle_s, clock=clock) for engine, spec in specs.items()}
+            for _ in range(workers)
         ]
         self._threads = [
             threading.Thread(target=self._run, args=(slot,), name=f"ocr-{number}", daemon=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import SimpleQueue
 
 from ocrwatch.errors import CorruptFile, EmptyDocument, FileRejected, PoisonFile, WorkerDied, WorkerRefused, WorkerTimedOut
@@ -37,20 +38,33 @@ class Reader:
         pages = self._journal.pages(job.id)
         return bool(pages) and len(pages) == job.pages and all(self._kept(job, page) is not None for page in pages)
 
-    def read(self, job: Job, treatment: Treatment, *, on_page: Callable[[PageOutcome], None]) -> list[PageOutcome]:
+    def read(
+        self, job: Job, treatment: Treatment, *, on_page: Callable[[PageOutcome], None], on_begin: Callable[[], None]
+    ) -> list[PageOutcome]:
         """What became of each page, in order; `on_page` is told of each as soon as all before it are there.
 
+        on_begin: called whenever a worker begins a page, from the worker's thread; not for pages that were read before.
         Raises FileRejected when no page can be read, PoisonFile, or what keeps recognition from working here.
         """
         pages = self._journal.pages(job.id) if self.is_complete(job) else self._counted(job, treatment)
         done: dict[int, PageOutcome] = {}
         answers: SimpleQueue[tuple[int, Future[PageResult]]] = SimpleQueue()
+
+        def ask(number: int) -> None:
+            task = self._task(job, treatment, number)
+            future = self._pool.recognize(job.inbox, job.id, replace(task, begins=lambda: begin(task)))
+            future.add_done_callback(lambda done: answers.put((number, done)))
+
+        def begin(task: PageTask) -> None:
+            task.begins()
+            on_begin()
+
         for page in pages:
             kept = self._kept(job, page)
             if kept is not None:
                 done[page.number] = kept
             else:
-                self._ask(job, treatment, page.number, answers)
+                ask(page.number)
         outcomes: list[PageOutcome] = []
         while len(outcomes) < len(pages):
             outcome = done.pop(len(outcomes) + 1, None)
@@ -63,7 +77,7 @@ class Reader:
                 if result is not None:
                     done[number] = result
                 else:
-                    self._ask(job, treatment, number, answers)
+                    ask(number)
         if all(outcome.reading is None for outcome in outcomes):
             raise CorruptFile(f"no page of {job.path} can be read: {outcomes[0].failure}", "scan it again")
         return outcomes
@@ -89,10 +103,6 @@ class Reader:
             return None
         result = self._checkpoints.page(job.id, page.number)
         return None if result is None else PageOutcome.of(page.number, result)
-
-    def _ask(self, job: Job, treatment: Treatment, number: int, answers: SimpleQueue[tuple[int, Future[PageResult]]]) -> None:
-        future = self._pool.recognize(job.inbox, job.id, self._task(job, treatment, number))
-        future.add_done_callback(lambda done: answers.put((number, done)))
 
     def _outcome(self, job: Job, number: int, answer: Future[PageResult]) -> PageOutcome | None:
         """The page, checkpointed; None when its worker died and it is to be tried again."""

@@ -65,14 +65,42 @@ def _model_line(model: Values | None) -> str:
     if model["state"] in ("ready", "busy"):
         left = model["idle_left_s"]
         until = "in use" if model["state"] == "busy" else f"unloads in {duration(left)}" if left is not None else "stays loaded"
-        place = f"{model['device']} {model['layers_on_gpu']}/{model['layers']} layers" if model["device"] == "gpu" else "cpu"
-        return f"model    {name}: loaded on {place}, pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB, {until}"
-    line = f"model    {name}: {'unloaded' if model['state'] == 'cold' else model['state']}"
+        return f"model    {name}: {_place(model)}, pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB, {until}"
+    line = f"model    {name}: {_away(model)}"
     if model["unavailable_s"] is not None:
         line += f"; not to be had since {duration(model['unavailable_s'])}: {printable(model['problem'])}"
     elif model["problem"]:
         line += f"; its last process: {printable(model['problem'])}"
     return line
+
+
+def _place(model: Values) -> str:
+    device = "cpu"
+    if model["device"] == "gpu":
+        amount = f", {model['gpu_bytes'] / 1e9:.1f} GB" if model["gpu_bytes"] else ""
+        device = f"gpu {model['layers_on_gpu']}/{model['layers']} layers{amount}"
+    return f"degraded: {device} ({printable(model['degraded'])})" if model["degraded"] else f"loaded on {device}"
+
+
+def _away(model: Values) -> str:
+    if model["fetched"] is not None:
+        done, total = model["fetched"]
+        return f"being fetched, {done / 1e9:.1f} of {total / 1e9:.1f} GB"
+    if model["state"] != "cold":
+        return str(model["state"])
+    proof = model["returned"]
+    return "unloaded" if proof is None else f"unloaded, its GPU memory {_RETURNED[proof['verdict']]}{_why(proof)}"
+
+
+_RETURNED = {
+    "verified": "is free again",
+    "unverified": "could not be verified to be free again",
+    "timeout": "was not free again in time",
+}
+
+
+def _why(proof: Values) -> str:
+    return f": {printable(proof['reason'])}" if proof["verdict"] != "verified" and proof["reason"] else ""
 
 
 def why_lines(answer: Values) -> Iterator[str]:

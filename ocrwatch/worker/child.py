@@ -92,7 +92,8 @@ def _unknown(request: Message) -> Message:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    # A worker deep in native code does not see its channel close; the kernel's signal reaches it there.
+    # A worker deep in native code does not see its channel close; the kernel's signal reaches it there. It comes when the thread
+    # ends that started this process, which is why `lifeline` has a thread stay for it.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(0)

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +24,9 @@ from typing import Any
 
 from ocrwatch.errors import WorkerDied, WorkerTimedOut, from_wire
 from ocrwatch.worker import frames
+from ocrwatch.worker.lifeline import Lifeline
 
 _POLL_MS = 50
-_STDERR_TAIL_LINES = 40
-_GRACE_S = 2.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # What a worker may reserve, as a multiple of what it may hold. Far above: engines that get no memory return an empty page in
 # place of an error. Address space itself is not bounded, .NET and CUDA reserve it by the gigabyte.
@@ -43,6 +41,7 @@ class WorkerSpec:
     environment: added to a small base, the daemon's own variables do not pass (credentials stay here).
     start_s: limit for its hello. memory_bytes: resident memory beyond which it is killed; None for no limit.
     answer_bytes: the longest frame that is taken from it; in the parent, as values, it may be thirty times as much.
+    grace_s: what it gets to end at each step of `stop`, and after a KILL.
     ended: once set, the process is killed under whatever it is doing, its start included.
     """
 
@@ -53,6 +52,7 @@ class WorkerSpec:
     start_s: float = 30.0
     memory_bytes: int | None = None
     answer_bytes: int = frames.MAX_FRAME_BYTES
+    grace_s: float = 2.0
     ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
@@ -71,18 +71,14 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         self._channel = ours
         self._reader = frames.FrameReader(spec.answer_bytes)
-        self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
         try:
-            with theirs:
-                self._process = _spawn(spec, theirs.fileno())
-        except OSError:
+            self._lifeline = Lifeline(lambda: _spawn(spec, theirs))
+        except (OSError, ValueError):
             ours.close()
+            theirs.close()
             raise
+        self._process = self._lifeline.process
         self.pid = self._process.pid
-        if spec.memory_bytes is not None:
-            _bound_reserved(self.pid, spec.memory_bytes * _RESERVED_PER_HELD)
-        self._drain = threading.Thread(target=self._read_stderr, name=f"stderr-{self.pid}", daemon=True)
-        self._drain.start()
         try:
             self.hello = self._exchange(dict(spec.options), deadline_s=spec.start_s, progress=progress)
         except BaseException:
@@ -109,8 +105,12 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs (reaps it when not)."""
-        return self._process.poll() is None
+        """Whether the process is there, be it killed and waiting in the kernel."""
+        return not self.is_gone()
+
+    def is_gone(self) -> bool:
+        """Whether the process has ended and is reaped. Never blocks, for any thread."""
+        return self._process.poll() is not None
 
     def resident_bytes(self) -> int:
         """Memory that the process holds now; 0 when it is gone."""
@@ -121,24 +121,27 @@ class WorkerProcess:
             return 0
 
     def stop(self) -> None:
-        """End the process: close its channel, then TERM, then KILL; it is reaped when this returns."""
+        """End the process: close its channel, then TERM, then KILL, each with its time of grace.
+
+        Reaped when this returns; but one that waits in the kernel, for a dead mount or a driver, outlasts KILL: see `is_gone`.
+        """
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         for signal_number in (None, signal.SIGTERM, signal.SIGKILL):
             if signal_number is not None:
                 self._process.send_signal(signal_number)
             try:
-                self._process.wait(timeout=_GRACE_S)
+                self._process.wait(timeout=self._spec.grace_s)
                 break
             except subprocess.TimeoutExpired:
                 continue
-        self._close()
+        self.release()
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for its answer gets WorkerDied. Reaped when this returns."""
+        """End the process at once; whoever waits for its answer gets WorkerDied. Reaped when this returns, or as with `stop`."""
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # in D state on a dead mount even KILL waits
-            self._process.wait(timeout=_GRACE_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=self._spec.grace_s)
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
 
@@ -157,7 +160,7 @@ class WorkerProcess:
             reply = self._await_reply(deadline_s, total_s, progress)
         except (OSError, frames.FrameError) as error:
             self.kill()
-            raise WorkerDied(self._describe_death(str(error))) from error
+            raise self._death(self._how_it_died(str(error))) from error
         except BaseException:
             self.kill()  # `progress` raised: what is still to come must not be the answer to the next request
             raise
@@ -166,7 +169,7 @@ class WorkerProcess:
         answer = reply.get("ok")
         if not isinstance(answer, dict):
             self.kill()
-            raise WorkerDied(f"{self._spec.module} sent a frame that is no answer and was killed")
+            raise self._death("sent a frame that is no answer and was killed")
         return answer
 
     def _await_reply(self, deadline_s: float, total_s: float, progress: Progress | None) -> dict[str, Any]:
@@ -190,56 +193,50 @@ class WorkerProcess:
     def _enforce_limits(self, limit: float, given_s: float) -> None:
         if self._spec.ended.is_set():
             self.kill()
-            raise WorkerDied(f"{self._spec.module} was ended before it had answered")
+            raise self._death("was ended before it had answered")
         if time.monotonic() > limit:
             self.kill()
             raise WorkerTimedOut(f"{self._spec.module} gave no answer within {given_s:g} s and was killed")
         allowed = self._spec.memory_bytes
         if allowed is not None and (held := self.resident_bytes()) > allowed:
             self.kill()
-            raise WorkerDied(
-                f"{self._spec.module} held {held // 10**6} MB, more than the limit of {allowed // 10**6} MB, and was killed"
-            )
+            raise self._death(f"held {held // 10**6} MB, more than the limit of {allowed // 10**6} MB, and was killed")
 
-    def _describe_death(self, detail: str) -> str:
+    def _how_it_died(self, detail: str) -> str:
         status = self._process.poll()
         if status is None:
-            how = f"broke off ({detail})"
-        elif status < 0:
-            how = f"was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"ended with status {status}"
-        self._drain.join(timeout=_GRACE_S)
-        last = next((line for line in reversed(self._stderr_tail) if line.strip()), "")
-        return f"{self._spec.module} {how}" + (f"; its last words: {last[:200]}" if last else "")
+            return f"broke off ({detail})"
+        if status < 0:
+            return f"was ended by {_signal_name(-status)}"
+        return f"ended with status {status}"
 
-    def _read_stderr(self) -> None:
-        stream = self._process.stderr
-        assert stream is not None
-        while line := stream.readline(4096):
-            self._stderr_tail.append(line.decode("utf-8", "replace").rstrip())
-
-    def _close(self) -> None:
-        self._channel.close()
-        self._drain.join(timeout=_GRACE_S)
-        if self._process.stderr is not None and not self._drain.is_alive():
-            self._process.stderr.close()
+    def _death(self, how: str) -> WorkerDied:
+        self._lifeline.join(self._spec.grace_s)
+        words = self._lifeline.last_words()
+        last = next((line for line in reversed(words) if line.strip()), "")
+        message = f"{self._spec.module} {how}" + (f"; its last words: {last[:200]}" if last else "")
+        return WorkerDied(message, last_words=words)
 
     def release(self) -> None:
-        """Give back the descriptors of a process that was killed."""
-        self._close()
+        """Give back the descriptors of a process that was killed; what it still writes is read until it is gone."""
+        self._channel.close()
+        self._lifeline.join(self._spec.grace_s)
 
 
-def _spawn(spec: WorkerSpec, channel: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", spec.module, str(channel), str(os.getpid())],
-        pass_fds=[channel],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=_environment(spec),
-        cwd=spec.directory,
-    )
+def _spawn(spec: WorkerSpec, channel: socket.socket) -> subprocess.Popen[bytes]:
+    with channel:
+        process = subprocess.Popen(
+            [sys.executable, "-m", spec.module, str(channel.fileno()), str(os.getpid())],
+            pass_fds=[channel.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=_environment(spec),
+            cwd=spec.directory,
+        )
+    if spec.memory_bytes is not None:
+        _bound_reserved(process.pid, spec.memory_bytes * _RESERVED_PER_HELD)
+    return process
 
 
 def _bound_reserved(pid: int, value: int) -> None:
@@ -248,6 +245,13 @@ def _bound_reserved(pid: int, value: int) -> None:
         hard = resource.prlimit(pid, resource.RLIMIT_DATA)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:

@@ -113,3 +113,74 @@ def test_model_process_that_is_killed_is_replaced(service: Service) -> None:
     service.wait_for("two.png", "done")
     assert service.metadata("two.png")["corrected"] is True
     assert _model(service)["pid"] != pid
+
+
+def test_idle_daemon_holds_nothing_of_a_model(service: Service) -> None:
+    """After the last lease plus the idle time: no child that has a model, and no library of a GPU or a model in the parent."""
+    service.start()
+    scans.write(service.inbox / "one.png", _INVOICE)
+    service.wait_for("one.png", "done")
+    wait_until(lambda: _model(service)["state"] == "cold", timeout_s=30, what="the unloading")
+    assert _model_pids(service) == []
+    mapped = service.mapped()
+    assert not [library for library in ("libllama", "libcuda", "libnvidia-ml", "libggml") if library in mapped]
+
+
+def test_a_cold_model_stays_cold_however_often_it_is_asked_for(service: Service) -> None:
+    """Watching the service must not keep the device busy."""
+    service.start()
+    for _ in range(20):
+        assert _model(service)["starts"] == 0
+    assert _model_pids(service) == []
+
+
+@pytest.mark.parametrize("moment", ["loading", "busy", "stopping"])
+def test_stop_in_any_state_of_the_model_ends_in_time_and_leaves_no_process(service: Service, moment: str) -> None:
+    """The worst case: its process answers nothing and heeds no signal but KILL."""
+    service.settings["model"]["idle_unload"] = "never"
+    service.write_config()
+    service.start()
+    if moment != "loading":
+        scans.write(service.inbox / "one.png", _INVOICE)
+        service.wait_for("one.png", "done")
+    else:
+        scans.write(service.inbox / "two.png", _INVOICE)
+    (pid,) = wait_until(lambda: _model_pids(service), what="the model's process")
+    os.kill(pid, signal.SIGSTOP)
+    if moment == "busy":
+        scans.write(service.inbox / "two.png", "A second lettter about the invoic of May")
+    elif moment == "stopping":
+        assert service.command("model", "unload").returncode == 0
+    wait_until(lambda: _model(service)["state"] == moment, what=moment)
+    children = service.children()
+    assert service.stop(timeout_s=30) == 0
+    assert not any(is_running(child) for child in children)
+
+
+def test_page_whose_model_was_killed_is_corrected_by_the_next(service: Service) -> None:
+    """A death costs a process, not the page: the same one, begun again."""
+    service.settings["model"]["idle_unload"] = "never"
+    service.write_config()
+    service.start()
+    scans.write(service.inbox / "one.png", _INVOICE)
+    service.wait_for("one.png", "done")
+    (pid,) = _model_pids(service)
+    os.kill(pid, signal.SIGSTOP)
+    scans.write(service.inbox / "two.png", "A second lettter about the invoic of May")
+    wait_until(lambda: _model(service)["state"] == "busy", what="busy")
+    os.kill(pid, signal.SIGKILL)
+    service.wait_for("two.png", "done")
+    assert service.metadata("two.png")["corrected"] is True
+    assert _model(service)["starts"] == 2
+
+
+def _model_pids(service: Service) -> list[int]:
+    """The daemon's children that have, or load, a model."""
+    return [pid for pid in service.children() if "ocrwatch.correction.worker" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -9,7 +10,9 @@ import time
 from collections.abc import Mapping
 
 from ocrwatch.errors import EncryptedFile, MissingPart
-from ocrwatch.worker import child
+from ocrwatch.worker import child, frames
+
+_PR_SET_PTRACER, _BY_ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
 
 Message = dict[str, object]
 
@@ -30,6 +33,21 @@ def _hang(_: Message) -> Message:
         time.sleep(3600)
 
 
+def _hold(_: Message) -> Message:
+    """As native code does that was called without letting go of the interpreter: no other thread runs either."""
+    child.progress(held=True)
+    ctypes.PyDLL(None).sleep(3600)
+    return {}
+
+
+def _deaf(_: Message) -> Message:
+    """Answer, and then hear neither the end of the channel nor TERM. Whoever likes may trace this process."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _BY_ANYBODY, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    os.write(int(sys.argv[1]), frames.encode({"ok": {"deaf": True}}))
+    return _hang({})
+
+
 def _noise(_: Message) -> Message:
     os.write(1, b"native noise that must not be a frame\n" * 10)
     print("so must this", flush=True)
@@ -41,6 +59,14 @@ def _flood(request: Message) -> Message:
     for _ in range(int(str(request["megabytes"])) * 1024):
         os.write(2, line)
     return {"flooded": True}
+
+
+def _complain(request: Message) -> Message:
+    """A line that does not end for a megabyte, then short ones, then death."""
+    os.write(2, b"x" * 2**20 + b"\n")
+    for number in range(int(str(request["lines"]))):
+        os.write(2, b"complaint %d\n" % number)
+    os._exit(3)
 
 
 def _grow(_: Message) -> Message:
@@ -80,18 +106,23 @@ def _content(request: Message) -> Message:
 
 
 def start(options: Message) -> tuple[Message, Mapping[str, child.Handler]]:
-    """`fail_start`: raise instead; `hang_start`: never say hello."""
+    """`fail_start`: raise instead; `hang_start`: never say hello; `start_steps`: make so many, of 0.25 s, before."""
     if options.get("fail_start"):
         raise MissingPart("the engine is not installed", "apt install engine")
     if options.get("hang_start"):
         _hang({})
+    if "start_steps" in options:
+        _steps({"count": options["start_steps"], "pause_s": 0.25})
     handlers: dict[str, child.Handler] = {
         "echo": lambda request: {"echo": request["text"], "pid": os.getpid()},
         "abort": _abort,
         "exit": _exit,
         "hang": _hang,
+        "hold": _hold,
+        "deaf": _deaf,
         "noise": _noise,
         "flood": _flood,
+        "complain": _complain,
         "grow": _grow,
         "steps": _steps,
         "garbage": _garbage,

@@ -11,13 +11,19 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LATER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 REPOSITORY = "example/small-model-GGUF"
+TOKEN = "hf_the_right_token"
+API, RESOLVE, CONTENT = "/api/", f"/{REPOSITORY}/", "/content/"
+"""How the paths begin by which the hub is asked what there is, where a file is, and for its content."""
+
+_SLOW_PIECES, _SLOW_WAIT_S = 12, 0.25
 
 
 class Fault(StrEnum):
@@ -27,23 +33,51 @@ class Fault(StrEnum):
     NOT_FOUND = "not_found"  # there is no such repository
     NO_REVISION = "no_revision"  # the repository has no such branch
     CLOSED = "closed"  # a gated repository, and no token
-    BUSY = "busy"  # 503 for everything
+    TOKEN = "token"  # a gated repository, open to whoever sends the right token
+    UNAUTHORIZED = "unauthorized"  # 401 without a word of the hub's own, as proxies and mirrors send it
+    FORBIDDEN = "forbidden"  # 403, as a token without rights gets it, or an address of content that has run out
+    TOO_MANY = "too_many"  # 429 with the time to wait
+    BROKEN = "broken"  # 500
+    BAD_GATEWAY = "bad_gateway"  # 502
+    BUSY = "busy"  # 503
+    PORTAL = "portal"  # the page on which a network wants a password, in place of every answer
     CUT_ONCE = "cut_once"  # the first answer with content ends in its middle
     CUT = "cut"  # every answer with content ends in its middle, and no range brings more
     STALL = "stall"  # half of the content, then nothing, with the connection open
+    SLOW = "slow"  # the content in small pieces, for three seconds in all
     WRONG_BYTES = "wrong_bytes"  # the right size, one byte another
     HUGE = "huge"  # the file is announced larger than any disk
 
 
+_STATUSES = {
+    Fault.UNAUTHORIZED: 401,
+    Fault.FORBIDDEN: 403,
+    Fault.TOO_MANY: 429,
+    Fault.BROKEN: 500,
+    Fault.BAD_GATEWAY: 502,
+    Fault.BUSY: 503,
+}
+
+
 @dataclass
 class Hub:
-    """The hub's content and behaviour; tests change it between requests. requests: method and path of all there were."""
+    """The hub's content and behaviour; tests change it between requests.
+
+    where: how the paths begin that the fault refuses. wait: what goes with TOO_MANY, by header. commit: what `main` is.
+    at_half: called once, between the two halves of the next content. requests: method and path of all there were.
+    authorizations: the header of that name, or none, of each request.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
     licence: dict[str, str] = field(default_factory=lambda: {"license": "apache-2.0"})
     fault: Fault = Fault.NONE
+    where: str = "/"
+    wait: dict[str, str] = field(default_factory=lambda: {"Retry-After": "3600"})
+    commit: str = COMMIT
+    at_half: Callable[[], None] | None = None
     url: str = ""
     requests: list[str] = field(default_factory=list)
+    authorizations: list[tuple[str, str | None]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -65,7 +99,7 @@ class Hub:
             }
             for name, data in self.files.items()
         ]
-        return json.dumps({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings, "cardData": self.licence}).encode()
+        return json.dumps({"id": REPOSITORY, "sha": self.commit, "siblings": siblings, "cardData": self.licence}).encode()
 
 
 def digest(data: bytes) -> str:
@@ -111,10 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         name = self.path.split("/resolve/")[-1].partition("/")[2]
         if name not in self.hub.files:
-            self._head(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            self._head(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": self.hub.commit})
             return
         headers = {
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": self.hub.commit,
             "X-Linked-Etag": f'"{digest(self.hub.files[name])}"',
             "X-Linked-Size": str(self.hub.size(name)),
         }
@@ -125,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refused(self) -> bool:
         self.hub.requests.append(f"{self.command} {self.path}")
+        self.hub.authorizations.append((self.path, self.headers["Authorization"]))
+        if not self.path.startswith(self.hub.where):
+            return False
         match self.hub.fault:
             case Fault.NOT_FOUND:
                 self._head(404, {"X-Error-Code": "RepoNotFound"})
@@ -132,11 +169,25 @@ class _Handler(BaseHTTPRequestHandler):
                 self._head(404, {"X-Error-Code": "RevisionNotFound"})
             case Fault.CLOSED:
                 self._head(401, {"X-Error-Code": "GatedRepo"})
-            case Fault.BUSY:
-                self._head(503, {})
+            case Fault.TOKEN if self._is_stranger():
+                self._head(401, self._why_closed())
+            case Fault.PORTAL:
+                self._head(200, {"Content-Type": "text/html", "Content-Length": "7"})
+                self.wfile.write(b"<html/>" if self.command == "GET" else b"")
+            case fault if fault in _STATUSES:
+                self._head(_STATUSES[fault], self.hub.wait if fault is Fault.TOO_MANY else {})
             case _:
                 return False
         return True
+
+    def _is_stranger(self) -> bool:
+        # Content lies elsewhere, at an address that is the permission itself.
+        return not self.path.startswith(CONTENT) and self.headers["Authorization"] != f"Bearer {TOKEN}"
+
+    def _why_closed(self) -> dict[str, str]:
+        if self.headers["Authorization"]:
+            return {"X-Error-Message": "Invalid credentials in Authorization header"}
+        return {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to this model is restricted"}
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -151,11 +202,27 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         ranged = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
         self._head(206 if start else 200, {"Content-Length": str(len(data) - start), **ranged})
-        end = len(data)
-        if self.hub.fault in (Fault.CUT, Fault.CUT_ONCE, Fault.STALL):
-            end = len(data) // 2
-        self.wfile.write(data[start:end])
+        with contextlib.suppress(ConnectionError):  # whoever asked was killed, or has no room
+            self._write(data, start)
+
+    def _write(self, data: bytes, start: int) -> None:
+        middle = max(start, len(data) // 2)
+        if self.hub.fault is Fault.SLOW:
+            self._write_slowly(data[start:])
+            return
+        self.wfile.write(data[start:middle])
         if self.hub.fault is Fault.CUT_ONCE:
             self.hub.fault = Fault.NONE
         elif self.hub.fault is Fault.STALL:
             self.hub.ended.wait()
+        elif self.hub.fault is not Fault.CUT:
+            at_half, self.hub.at_half = self.hub.at_half, None
+            if at_half is not None:
+                at_half()
+            self.wfile.write(data[middle:])
+
+    def _write_slowly(self, data: bytes) -> None:
+        size = len(data) // _SLOW_PIECES + 1
+        for begin in range(0, len(data), size):
+            self.wfile.write(data[begin : begin + size])
+            self.hub.ended.wait(_SLOW_WAIT_S)

@@ -15,10 +15,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ocrwatch.correction.owner import ModelOwner, ModelPlan
+from ocrwatch.correction.loading import ModelPlan
+from ocrwatch.correction.owner import ModelOwner
+from ocrwatch.correction.placing import GpuPolicy
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.correction.store import ModelWish
 from ocrwatch.dispatch import Dispatcher
+from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Identity
 from ocrwatch.journal.checkpoints import Checkpoints
@@ -34,6 +37,7 @@ from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.treatment import CorrectionPlan, Treatment
 from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share
+from ocrwatch.worker.supervised import WorkerState
 from tests.faults.disks import make_read_only, mounted
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import scripted_model, scripted_ocr
@@ -82,13 +86,17 @@ class Bench:
         )
         self._build()
 
-    def with_model(self, *, wait_s: float = 600.0) -> ModelOwner:
-        """Correction is on; the model is there as long as the file `no-memory` is not."""
+    def with_model(self, *, wait_s: float = 600.0, gpu_layers: int | None = None, **options: Any) -> ModelOwner:
+        """Correction is on; the model is there as long as the file `no-memory` is not. options: of its scripted worker."""
         (self.folder / "model.gguf").touch()
         plan = ModelPlan(
             wish=ModelWish(path=self.folder / "model.gguf"),
             fetch=scripted_model(),
-            load=lambda _: scripted_model(fails_while=str(self.folder / "no-memory")),
+            devices=None,
+            gpu=GpuPolicy(layers=gpu_layers, device=None, require=False, margin_bytes=0, context_tokens=4096),
+            load=lambda _, placing: scripted_model(
+                **{"layers": placing.layers, "fails_while": str(self.folder / "no-memory"), **options}
+            ),
             idle_s=300.0,
             page_timeout_s=20.0,
         )
@@ -521,7 +529,7 @@ def test_hocr_is_there_where_it_is_wanted(bench: Bench) -> None:
 def test_hocr_holds_what_was_read_whatever_was_corrected(bench: Bench) -> None:
     """Published with the raw text, and again with the corrected one."""
     (bench.folder / "no-memory").touch()
-    model = bench.with_model(wait_s=0.2)
+    model = bench.with_model(wait_s=1.0)
     bench.treatment = replace(bench.treatment, hocr=True)
     job = bench.run_new("a.pdf", {"text": "tbe one"})
     assert _hocr(bench, "a.pdf") == [["tbe", "one"]]
@@ -574,7 +582,7 @@ def test_pages_are_corrected_and_every_edit_can_be_undone(bench: Bench) -> None:
 def test_raw_text_is_published_when_no_model_is_to_be_had_and_superseded_when_it_is(bench: Bench) -> None:
     """It says that it is not corrected; the pages are not recognized again."""
     (bench.folder / "no-memory").touch()
-    model = bench.with_model(wait_s=0.2)
+    model = bench.with_model(wait_s=1.0)
     job = bench.run_new("a.pdf", {"text": "tbe one"})
     assert job.state is JobState.AWAITING_CORRECTION
     assert "not to be had: no memory for the model" in job.detail
@@ -595,7 +603,7 @@ def test_raw_text_is_published_when_no_model_is_to_be_had_and_superseded_when_it
 def test_raw_text_stays_when_its_scan_goes_before_the_model_is_back(bench: Bench) -> None:
     """The inbox saw it while the job was waiting for the model."""
     (bench.folder / "no-memory").touch()
-    bench.with_model(wait_s=0.2)
+    bench.with_model(wait_s=1.0)
     job = bench.run_new("a.pdf", {"text": "tbe one"})
     (bench.folder / "no-memory").unlink()
     (bench.inbox / "a.pdf").unlink()
@@ -610,7 +618,7 @@ def test_raw_text_stays_when_its_scan_goes_before_the_model_is_back(bench: Bench
 def test_raw_text_that_a_person_edited_meanwhile_is_left_as_it_is(bench: Bench) -> None:
     """Theirs is worth more than the correction."""
     (bench.folder / "no-memory").touch()
-    bench.with_model(wait_s=0.2)
+    bench.with_model(wait_s=1.0)
     job = bench.run_new("a.pdf", {"text": "tbe one"})
     (bench.folder / "no-memory").unlink()
     (bench.inbox / "a.pdf.txt").write_text("by hand", encoding="ascii")
@@ -629,6 +637,122 @@ def test_page_that_ends_the_model_stays_raw_and_the_others_are_corrected(bench: 
     said = bench.metadata("a.pdf")
     assert said["corrected"] is False
     assert "cost 2 correction workers their life" in said["pages"][1]["uncorrected_reason"]
+
+
+def test_page_under_which_the_model_died_once_is_corrected_by_the_next_process(bench: Bench) -> None:
+    """B7. The same page, whole; a death costs a process and no text."""
+    model = bench.with_model(dies_once=str(bench.folder / "died"))
+    job = bench.run_new("a.pdf", {"text": "tbe one"}, {"text": "tbe two"})
+    assert job.state is JobState.DONE
+    assert bench.text("a.pdf") == "the one\fthe two"
+    assert bench.metadata("a.pdf")["corrected"] is True
+    now = model.status()
+    assert (now.worker.deaths, now.epoch, now.unavailable_since) == (1, 2, None)
+
+
+def test_gpu_that_is_full_when_a_page_comes_costs_layers_and_no_page(bench: Bench) -> None:
+    """B13, B25. llama.cpp ends its process with an error of CUDA: each new one has fewer layers, and nobody is to blame."""
+    model = bench.with_model(gpu_layers=28, aborts_above=14, record=str(bench.folder / "layers"))
+    job = bench.run_new("a.pdf", {"text": "tbe one"}, {"text": "tbe two"})
+    assert job.state is JobState.DONE
+    assert bench.text("a.pdf") == "the one\fthe two"
+    assert bench.metadata("a.pdf")["corrected"] is True
+    assert (bench.folder / "layers").read_text(encoding="ascii").split() == ["28", "21", "14"]
+    now = model.status()
+    assert (now.worker.deaths, (now.worker.hello or {})["layers_on_gpu"]) == (2, 14)
+    assert "ran out of memory with more than 14 of 28 layers" in now.degraded
+
+
+def test_gpu_that_is_full_when_the_model_loads_costs_layers(bench: Bench) -> None:
+    """B13. Each try in a process of its own, to the CPU if need be; a page waits, and none is lost."""
+    model = bench.with_model(gpu_layers=28, room=0, record=str(bench.folder / "layers"))
+    assert bench.run_new("a.pdf", {"text": "tbe one"}).state is JobState.DONE
+    assert bench.text("a.pdf") == "the one"
+    assert (bench.folder / "layers").read_text(encoding="ascii").split() == ["28", "21", "14", "7", "0"]
+    assert (model.status().worker.deaths, model.status().unavailable_since) == (0, None)
+
+
+def test_load_that_is_slow_and_says_so_is_not_cut_off(bench: Bench) -> None:
+    """B10. Its limit is one of silence."""
+    mark = bench.folder / "loaded"
+    model = bench.with_model(loads_until=str(mark))
+    job = bench.enter(bench.put("a.pdf", {"text": "tbe one"}))
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(lambda: model.status().worker.state is WorkerState.LOADING)
+    mark.touch()
+    runner.join(20)
+    assert bench.text("a.pdf") == "the one"
+    assert model.status().epoch == 1
+
+
+def test_model_is_unloaded_at_once_while_it_loads(bench: Bench) -> None:
+    """A person wants the memory, and no page waits: the process is ended, and nothing is called a failure."""
+    model = bench.with_model(hangs=True)
+    with model.soft_lease() as lease:
+        lease.take()
+        wait_until(lambda: model.status().worker.state is WorkerState.LOADING)
+        model.unload()
+        wait_until(lambda: model.status().worker.state is WorkerState.COLD)
+    assert (model.status().unavailable_since, model.status().worker.problem) == (None, "")
+
+
+def test_model_loads_while_the_first_page_is_recognized(bench: Bench) -> None:
+    """Not when the job begins: other files may be before it."""
+    mark = bench.folder / "read"
+    model = bench.with_model()
+    job = bench.enter(bench.put("a.pdf", {"text": "tbe one", "wait_for": str(mark)}))
+    runner = threading.Thread(target=bench.run, args=(job,))
+    runner.start()
+    wait_until(lambda: model.status().worker.state is WorkerState.READY)
+    assert not model.status().waiting
+    assert model.status().leases == 1
+    mark.touch()
+    runner.join(20)
+    assert (bench.text("a.pdf"), model.status().leases) == ("the one", 0)
+
+
+def test_model_is_not_loaded_for_a_job_whose_recognition_has_not_begun(bench: Bench) -> None:
+    """It waits behind another, which needs no correction; the model would stand about loaded."""
+    mark = bench.folder / "read"
+    before = bench.enter(bench.put("before.pdf", {"text": "one", "wait_for": str(mark)}))
+    first = threading.Thread(target=bench.run, args=(before,))
+    first.start()
+    wait_until(lambda: bench.read_pages() == [1])
+    model = bench.with_model()
+    job = bench.enter(bench.put("a.pdf", {"text": "tbe two"}))
+    second = threading.Thread(target=bench.run, args=(job,))
+    second.start()
+    wait_until(lambda: bench.pool.waiting() == 1)
+    assert (model.status().epoch, model.status().leases) == (0, 0)
+    mark.touch()
+    first.join(20)
+    second.join(20)
+    assert bench.text("a.pdf") == "the two"
+
+
+def test_model_is_not_loaded_for_a_job_that_was_read_and_corrected_before(bench: Bench) -> None:
+    """Its share went before it was published; after a restart nothing but that is left to do."""
+    bench.with_model()
+    reach, asked = bench.treatment.scans, 0
+
+    def scans(path: str) -> Reach:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise ShareOffline("the share went")
+        return reach(path)
+
+    bench.treatment = replace(bench.treatment, scans=scans)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    assert (job.state, bench.read_pages()) == (JobState.DEFERRED, [1])
+    bench.crash()
+    model = bench.with_model()
+    bench.wall.now += 5
+    (woken,) = bench.journal.wake(longest_s=3600)
+    assert bench.run(woken).state is JobState.DONE
+    assert bench.text("a.pdf") == "the one"
+    assert (model.status().epoch, model.status().worker.state) == (0, WorkerState.COLD)
 
 
 def test_nothing_is_left_with_the_model_of_a_job_that_ended(bench: Bench) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +14,37 @@ from typing import Any
 
 import pytest
 
-from ocrwatch.correction.store import Download, ModelFile, ModelWish, Source
+from ocrwatch.correction.store import Doing, Download, ModelFile, ModelWish, Source
 from ocrwatch.errors import MissingPart, ModelUnavailable, OcrwatchError, WorkerDied
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
-from tests.integration.hub import COMMIT, REPOSITORY, Fault, Hub, digest, serving
+from tests.faults import disks
+from tests.integration.hub import (
+    API,
+    COMMIT,
+    CONTENT,
+    LATER_COMMIT,
+    REPOSITORY,
+    RESOLVE,
+    TOKEN,
+    Fault,
+    Hub,
+    digest,
+    serving,
+)
 
 NAME = "small-model-q8_0.gguf"
 MODEL = b"GGUF" + random.Random(1).randbytes(3_000_000)
 DEADLINE_S = 60.0
+STALL_S = 2.0
 # Ends the process at its first step towards a network, so that a test cannot overlook one.
 NO_NETWORK = """
-import os, sys
-sys.addaudithook(lambda event, _: event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") and os._exit(99))
+import os, socket, sys
+STEPS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+sys.addaudithook(lambda event, of: (event in STEPS or event == "socket.__new__" and of[1] in FAMILIES) and os._exit(99))
 """
 
+Start = Callable[..., contextlib.AbstractContextManager[WorkerProcess]]
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -43,22 +62,39 @@ def wish(tmp_path: Path) -> ModelWish:
 
 
 @pytest.fixture
-def ask(hub: Hub, tmp_path: Path) -> Ask:
-    """Ask a fresh worker for one operation; it ends afterwards."""
+def start(hub: Hub, tmp_path: Path) -> Start:
+    """A fresh worker for the time of a block."""
 
-    def ask(operation: str, wish: ModelWish, *, progress: Any = None, **environment: str) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def start(**environment: str) -> Iterator[WorkerProcess]:
         spec = WorkerSpec(
             module="ocrwatch.correction.fetch",
-            options={"state_dir": str(tmp_path / "state"), "stall_s": 2.0},
+            options={"state_dir": str(tmp_path / "state"), "stall_s": STALL_S},
             environment={"HF_ENDPOINT": hub.url, "HOME": str(tmp_path), **environment},
         )
         worker = WorkerProcess(spec)
         try:
-            return worker.call({"op": operation, "wish": wish.to_json()}, deadline_s=DEADLINE_S, progress=progress)
+            yield worker
         finally:
             worker.stop()
 
+    return start
+
+
+@pytest.fixture
+def ask(start: Start) -> Ask:
+    """Ask a fresh worker for one operation; it ends afterwards."""
+
+    def ask(operation: str, wish: ModelWish, *, progress: Any = None, **environment: str) -> dict[str, Any]:
+        with start(**environment) as worker:
+            return fetched(worker, wish, operation=operation, progress=progress)
+
     return ask
+
+
+def fetched(worker: WorkerProcess, wish: ModelWish, *, operation: str = "fetch", progress: Any = None) -> dict[str, Any]:
+    """What a worker answers."""
+    return worker.call({"op": operation, "wish": wish.to_json()}, deadline_s=DEADLINE_S, progress=progress)
 
 
 @pytest.fixture
@@ -83,7 +119,11 @@ def test_fetch_brings_the_wished_file_and_nothing_else(hub: Hub, wish: ModelWish
     assert file.path.read_bytes() == MODEL
     assert (file.file, file.sha256, file.size_bytes) == (NAME, digest(MODEL), len(MODEL))
     assert (file.source, file.repository, file.revision, file.licence) == (Source.DOWNLOADED, REPOSITORY, COMMIT, "apache-2.0")
-    assert told[-1] == {"done_bytes": len(MODEL), "total_bytes": len(MODEL)}
+    for doing in Doing:
+        sizes = [frame["done_bytes"] for frame in told if frame["doing"] == doing]
+        assert sizes == sorted(sizes)
+        assert sizes[-1] == len(MODEL)
+    assert {frame["total_bytes"] for frame in told} == {len(MODEL)}
     assert not [request for request in hub.requests if "q4_k_m" in request or "README" in request]
 
 
@@ -135,7 +175,14 @@ def test_fetch_resumes_when_the_connection_breaks_once(hub: Hub, wish: ModelWish
         (Fault.NOT_FOUND, MissingPart, r"no repository example/small-model-GGUF.*check `model\.repo_id`"),
         (Fault.NO_REVISION, MissingPart, r"no such revision of example/small-model-GGUF; check `model\.revision`"),
         (Fault.CLOSED, MissingPart, "does not open example/small-model-GGUF to you.*HF_TOKEN"),
+        (Fault.TOKEN, MissingPart, "does not open example/small-model-GGUF to you.*HF_TOKEN"),
+        (Fault.UNAUTHORIZED, MissingPart, "does not open it to you.*HF_TOKEN"),
+        (Fault.FORBIDDEN, MissingPart, r"does not open example/small-model-GGUF to you \(403\).*HF_TOKEN"),
+        (Fault.TOO_MANY, ModelUnavailable, r"429.*try again in 3600 s, run: ocrwatch model pull"),
+        (Fault.BROKEN, ModelUnavailable, "500.*try again later"),
+        (Fault.BAD_GATEWAY, ModelUnavailable, "502.*try again later"),
         (Fault.BUSY, ModelUnavailable, "503.*try again later"),
+        (Fault.PORTAL, ModelUnavailable, "what answers .* is no model hub.*check the network"),
         (Fault.CUT, ModelUnavailable, f"the download of {NAME} stalled"),
         (Fault.STALL, ModelUnavailable, f"the download of {NAME} stalled: no byte for 2 s"),
         (Fault.WRONG_BYTES, ModelUnavailable, "is damaged or another file"),
@@ -150,11 +197,79 @@ def test_fetch_accepts_nothing_that_is_not_right(
     with pytest.raises(kind, match=message) as caught:
         ask("fetch", wish)
     assert "\n" not in str(caught.value)
+    assert fault is not Fault.HUGE or not [request for request in hub.requests if CONTENT in request]
     with pytest.raises(MissingPart):
         ask("find", wish)
     hub.fault = Fault.NONE
     assert ModelFile.from_json(ask("fetch", wish)).path.read_bytes() == MODEL
     assert len(cached_files(wish)) == 2  # the blob and the link to it: nothing is left of the first try
+
+
+@pytest.mark.parametrize("where", [RESOLVE, CONTENT])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault.FORBIDDEN, "403"),
+        (Fault.TOO_MANY, r"429.*try again in 3600 s, run: ocrwatch model pull"),
+        (Fault.BROKEN, "500.*try again"),
+        (Fault.BAD_GATEWAY, "502.*try again"),
+        (Fault.BUSY, "503.*try again"),
+        (Fault.PORTAL, "is damaged|could not be fetched"),
+    ],
+)
+def test_fetch_tells_what_the_hub_answered_after_a_good_beginning(
+    hub: Hub, wish: ModelWish, ask: Ask, where: str, fault: Fault, message: str
+) -> None:
+    """The hub's library tries again by itself; the wait is bounded, and the answer is told rather than a stalled download."""
+    hub.fault, hub.where = fault, where
+    with pytest.raises((MissingPart, ModelUnavailable), match=message) as caught:
+        ask("fetch", wish)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((MissingPart, ModelUnavailable)):
+        ask("find", wish)
+    hub.fault = Fault.NONE
+    assert ModelFile.from_json(ask("fetch", wish)).path.read_bytes() == MODEL
+    assert len(cached_files(wish)) == 2
+
+
+def test_content_that_is_refused_in_mid_download_is_tried_again_later(hub: Hub, wish: ModelWish, ask: Ask) -> None:
+    """An address of content runs out within the hour: no person has to act, the next try gets a new one."""
+    hub.fault, hub.where = Fault.FORBIDDEN, CONTENT
+    with pytest.raises(ModelUnavailable, match="403.*try again"):
+        ask("fetch", wish)
+
+
+@pytest.mark.parametrize("wait", [{"Retry-After": "1"}, {"RateLimit": '"api";r=0;t=0'}])
+def test_a_short_wait_that_the_hub_asks_for_is_kept(hub: Hub, wish: ModelWish, ask: Ask, wait: dict[str, str]) -> None:
+    """A download of gigabytes is not given up for a second."""
+    hub.fault, hub.where, hub.wait = Fault.TOO_MANY, CONTENT, wait
+    timer = threading.Timer(0.5, lambda: setattr(hub, "fault", Fault.NONE))
+    timer.start()
+    assert ask("fetch", wish)["source"] == Source.DOWNLOADED
+    timer.join()
+
+
+@pytest.mark.parametrize(
+    ("wait", "told"),
+    [
+        ({"RateLimit": '"resolvers";r=0;t=240'}, "try again in 240 s"),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "try again after Wed, 21 Oct 2026 07:28:00 GMT"),
+        ({}, "try again later"),
+    ],
+)
+def test_a_hub_that_is_asked_too_often_says_when_to_come_back(
+    hub: Hub, wish: ModelWish, ask: Ask, wait: dict[str, str], told: str
+) -> None:
+    """However the hub tells the time to wait, the administrator reads it."""
+    hub.fault, hub.wait = Fault.TOO_MANY, wait
+    with pytest.raises(ModelUnavailable, match=f"429.*{told}, run: ocrwatch model pull"):
+        ask("fetch", wish)
+
+
+def test_a_slow_line_is_no_stalled_one(hub: Hub, wish: ModelWish, ask: Ask) -> None:
+    """Bytes that come steadily may take as long as they do: the limit is on silence."""
+    hub.fault = Fault.SLOW
+    assert ask("fetch", wish)["source"] == Source.DOWNLOADED
 
 
 def test_a_hub_that_is_not_there_is_a_fault_of_the_surroundings(wish: ModelWish, ask: Ask) -> None:
@@ -221,3 +336,155 @@ def test_fetch_clears_what_killed_downloads_left(wish: ModelWish, ask: Ask) -> N
         ask("fetch", wish)
     assert not orphan.exists()
     assert foreign.exists()
+
+
+def test_a_worker_killed_at_half_leaves_nothing_that_is_taken_for_a_model(
+    hub: Hub, wish: ModelWish, start: Start, ask: Ask
+) -> None:
+    """The power goes in mid-download: no model is found, and the next pull clears up and brings it."""
+    with start() as worker:
+        hub.at_half = worker.kill
+        with pytest.raises(WorkerDied, match="SIGKILL"):
+            fetched(worker, wish)
+    assert [path.endswith(".incomplete") for path in cached_files(wish)] == [True]
+    with pytest.raises(MissingPart, match="run: ocrwatch model pull"):
+        ask("find", wish)
+    assert ModelFile.from_json(ask("fetch", wish)).path.read_bytes() == MODEL
+    assert len(cached_files(wish)) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.WRONG_BYTES])
+def test_a_worker_killed_before_its_check_installs_nothing_unchecked(
+    hub: Hub, wish: ModelWish, start: Start, ask: Ask, tmp_path: Path, fault: Fault
+) -> None:
+    """The hub's library puts a file in its place before anybody has checked it: whoever finds it there checks it."""
+    memory = tmp_path / "state" / "model-digests.json"
+    memory.parent.mkdir()
+    os.mkfifo(memory)  # looked into right before the check, which then waits for somebody to write
+    hub.fault = fault
+    with start() as worker:
+
+        def kill_in_the_check() -> None:
+            with memory.open("wb"):
+                worker.kill()
+
+        killer = threading.Thread(target=kill_in_the_check)
+        killer.start()
+        with pytest.raises(WorkerDied, match="SIGKILL"):
+            fetched(worker, wish)
+        killer.join()
+    memory.unlink()
+    hub.fault = Fault.NONE
+    assert len(cached_files(wish)) == 2
+    if fault is Fault.NONE:
+        assert ask("find", wish)["sha256"] == digest(MODEL)
+    else:
+        with pytest.raises(ModelUnavailable, match=r"damaged.*run: ocrwatch model pull"):
+            ask("find", wish)
+    assert ModelFile.from_json(ask("fetch", wish)).path.read_bytes() == MODEL
+    assert len(cached_files(wish)) == 2
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told_and_leaves_nothing(hub: Hub, wish: ModelWish, ask: Ask, tmp_path: Path) -> None:
+    """There was room at the beginning, somebody else took it: the line says which disk, how much there is and is needed."""
+    with disks.mounted(tmp_path / "cache", options="size=80m") as cache:
+        hub.at_half = lambda: disks.fill(cache) and None
+        with pytest.raises(ModelUnavailable, match=r"takes 3\.0 MB, .*/cache has .* MB free; make room, then run") as caught:
+            ask("fetch", wish)
+        assert "\n" not in str(caught.value)
+        assert cached_files(wish) == []
+        with pytest.raises(MissingPart):
+            ask("find", wish)
+        (cache / ".hog").unlink()
+        assert ModelFile.from_json(ask("fetch", wish)).path.read_bytes() == MODEL
+
+
+def test_a_branch_that_moves_in_mid_download_gives_no_mixed_model(hub: Hub, wish: ModelWish, ask: Ask) -> None:
+    """The parts of a model are of one commit, the one that was asked about; the next pull takes the later one whole."""
+    old = {f"big-f16-0000{n}-of-00002.gguf": b"old" + bytes([n]) * 1000 for n in (1, 2)}
+    new = {name: b"new" + data[3:] for name, data in old.items()}
+    hub.files |= old
+
+    def move() -> None:
+        hub.files |= new
+        hub.commit = LATER_COMMIT
+
+    hub.at_half = move
+    split = replace(wish, quantization="f16")
+    with pytest.raises(ModelUnavailable, match=r"small-model-GGUF changed while it was downloaded; run: ocrwatch model pull"):
+        ask("fetch", split)
+    with pytest.raises((MissingPart, ModelUnavailable)):
+        ask("find", split)
+    file = ModelFile.from_json(ask("fetch", split))
+    assert {path.name: path.read_bytes() for path in file.path.parent.iterdir()} == new
+    assert file.revision == LATER_COMMIT
+
+
+def test_the_right_token_opens_a_closed_repository(hub: Hub, wish: ModelWish, ask: Ask, tmp_path: Path) -> None:
+    """From the environment or from a file, as a service's credential is; it goes to the hub and to nobody else."""
+    hub.fault = Fault.TOKEN
+    credential = tmp_path / "hf-token"
+    credential.write_text(TOKEN + "\n")
+    assert ask("fetch", wish, HF_TOKEN=TOKEN)["source"] == Source.DOWNLOADED
+    assert ask("fetch", replace(wish, quantization="q4_k_m"), HF_TOKEN_PATH=str(credential))["source"] == Source.DOWNLOADED
+    sent = {path.startswith(CONTENT): authorization for path, authorization in hub.authorizations}
+    assert sent == {False: f"Bearer {TOKEN}", True: None}
+
+
+def test_a_wrong_token_is_told_from_none(hub: Hub, wish: ModelWish, ask: Ask) -> None:
+    """Who has set a token and reads `set a token` looks in the wrong place; the token itself is told to nobody."""
+    hub.fault = Fault.TOKEN
+    with pytest.raises(MissingPart, match=r"does not accept the token .*example/small-model-GGUF.*HF_TOKEN") as caught:
+        ask("fetch", wish, HF_TOKEN="hf_some_other_token")
+    assert "hf_some_other_token" not in str(caught.value)
+    assert ("/api/models/example/small-model-GGUF/revision/main?blobs=True", "Bearer hf_some_other_token") in hub.authorizations
+
+
+def test_a_token_is_in_no_word_of_a_worker_that_dies(hub: Hub, wish: ModelWish, start: Start) -> None:
+    """The last words of a worker go to the log."""
+    hub.fault = Fault.CUT_ONCE  # the hub's library says something about it
+    with start(HF_TOKEN=TOKEN) as worker:
+        hub.at_half = worker.kill
+        with pytest.raises(WorkerDied) as caught:
+            fetched(worker, wish)
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_damaged_model_is_fetched_anew_from_the_cache_only(hub: Hub, wish: ModelWish, ask: Ask, tmp_path: Path) -> None:
+    """What the hub brought is the hub's to mend; a file of one's own is never touched."""
+    file = ModelFile.from_json(ask("fetch", wish))
+    file.path.resolve().write_bytes(b"another model")
+    assert not file.is_unchanged()
+    mended = ModelFile.from_json(ask("fetch", wish))
+    assert mended.is_unchanged()
+    assert mended.path.read_bytes() == MODEL
+    own = tmp_path / "own.gguf"
+    own.write_bytes(b"another model")
+    hub.requests.clear()
+    with pytest.raises(ModelUnavailable, match="is damaged or another file"):
+        ask("fetch", ModelWish(path=own, sha256=digest(MODEL), download=Download.AUTO))
+    assert own.read_bytes() == b"another model"
+    assert not hub.requests
+
+
+def test_every_part_of_a_model_of_ones_own_is_read(tmp_path: Path, ask: Ask) -> None:
+    """A disk that cannot read the third part is found out by `verify`, not by the first page."""
+    parts = [tmp_path / f"big-f16-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    for part in parts:
+        part.write_bytes(b"x" * 1000)
+    told: list[dict[str, Any]] = []
+    file = ModelFile.from_json(ask("verify", ModelWish(path=parts[0]), progress=told.append))
+    assert (told[-1]["done_bytes"], told[-1]["total_bytes"]) == (3000, 3000)
+    assert file.size_bytes == 3000
+    assert file.is_unchanged()
+    parts[2].write_bytes(b"y" * 1000)
+    assert not file.is_unchanged()
+
+
+def test_list_tells_of_the_one_file_that_a_path_names(tmp_path: Path, wish: ModelWish, ask: Ask) -> None:
+    """With `model.path` the hub's cache is of no interest."""
+    ask("fetch", wish)
+    own = tmp_path / "own.gguf"
+    own.write_bytes(MODEL)
+    (tmp_path / "beside.gguf").write_bytes(MODEL)
+    assert [entry["path"] for entry in ask("list", replace(wish, path=own))["models"]] == [str(own)]

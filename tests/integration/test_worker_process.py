@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,40 @@ import pytest
 from ocrwatch.errors import EncryptedFile, MissingPart, WorkerDied, WorkerRefused, WorkerTimedOut
 from ocrwatch.worker.process import WorkerProcess
 from tests.faults.workers import is_running, scripted
+
+_TRACER = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+print(ctypes.get_errno() if libc.ptrace(0x4206, int(sys.argv[1]), 0, 0) else 0, flush=True)  # PTRACE_SEIZE
+sys.stdin.read()
+"""
+
+
+def comes_true(condition: Callable[[], bool], *, within_s: float) -> bool:
+    """Whether it does, soon enough."""
+    limit = time.monotonic() + within_s
+    while not condition() and time.monotonic() < limit:
+        os.sched_yield()
+    return condition()
+
+
+def is_reaped(pid: int) -> bool:
+    """Whether not even a zombie is left."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def unreapable(pid: int) -> Iterator[None]:
+    """A process that is traced meanwhile: once killed it stays, to its parent, as one that waits in the kernel."""
+    command = [sys.executable, "-c", _TRACER, str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tracer:
+        assert tracer.stdout is not None
+        if (problem := int(tracer.stdout.readline())) != 0:
+            tracer.kill()
+            pytest.skip(f"no process may be traced here: {os.strerror(problem)}")
+        yield
+        tracer.kill()
 
 
 @pytest.fixture
@@ -144,11 +180,77 @@ def test_start_that_hangs_is_killed() -> None:
         WorkerProcess(scripted(hang_start=True, start_s=0.5))
 
 
+def test_slow_start_that_moves_outlives_its_limit() -> None:
+    """A model may take as long as it needs, while it tells that it is being read."""
+    seen: list[object] = []
+    begun = time.monotonic()
+    worker = WorkerProcess(scripted(start_steps=10, start_s=2.0), progress=lambda p: seen.append(p["step"]))
+    assert time.monotonic() - begun > 2.0
+    assert seen == list(range(10))
+    worker.stop()
+
+
+def test_parent_without_a_thread_to_give_cannot_start_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told as every other want of the machine, before there is a process."""
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(OSError, match="can't start new thread"):
+        WorkerProcess(scripted())
+
+
+def test_last_words_of_a_worker_are_kept_and_bounded(worker: WorkerProcess) -> None:
+    """What it wrote last tells why it died; what it writes beyond that costs no memory."""
+    with pytest.raises(WorkerDied, match="complaint 29") as caught:
+        worker.call({"op": "complain", "lines": 30}, deadline_s=10)
+    words = caught.value.last_words
+    assert words[-30:] == tuple(f"complaint {number}" for number in range(30))
+    assert len(words) == 40
+    assert max(map(len, words)) == 4096
+
+
 def test_stop_ends_a_worker_that_waits() -> None:
     """Closing its channel is enough; nothing is killed."""
     worker = WorkerProcess(scripted())
     worker.stop()
     assert not is_running(worker.pid)
+
+
+def test_stop_ends_a_worker_that_ignores_it() -> None:
+    """Neither the end of its channel nor TERM moves it: it is killed, within three times of grace, and leaves no zombie."""
+    worker = WorkerProcess(replace(scripted(), grace_s=0.5))
+    worker.call({"op": "deaf"}, deadline_s=10)
+    begun = time.monotonic()
+    worker.stop()
+    assert 1.0 <= time.monotonic() - begun < 1.5
+    assert worker.is_gone()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker.pid, os.WNOHANG)
+
+
+@pytest.mark.parametrize("end", [WorkerProcess.stop, WorkerProcess.kill])
+def test_process_that_outlasts_its_kill_is_known_as_such_and_reaped_later(end: Callable[[WorkerProcess], None]) -> None:
+    """The parent neither waits for it without end nor takes it for gone; nobody has to ask for it to be reaped."""
+    worker = WorkerProcess(replace(scripted(), grace_s=0.3))
+    worker.call({"op": "deaf"}, deadline_s=10)
+    with unreapable(worker.pid):
+        begun = time.monotonic()
+        end(worker)
+        assert time.monotonic() - begun < 2.0
+        assert not worker.is_gone()
+        assert not is_reaped(worker.pid)
+    assert comes_true(lambda: is_reaped(worker.pid), within_s=5)
+    assert worker.is_gone()
+    worker.release()
+
+
+def test_worker_that_dies_while_nobody_asks_is_reaped(worker: WorkerProcess) -> None:
+    """No zombie waits for the next request."""
+    os.kill(worker.pid, signal.SIGKILL)
+    assert comes_true(lambda: is_reaped(worker.pid), within_s=5)
+    assert not worker.alive
 
 
 def test_kill_from_another_thread_ends_the_request() -> None:
@@ -171,25 +273,44 @@ def test_worker_inherits_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"secret" not in environment
 
 
-def test_worker_goes_with_its_parent_though_it_hangs_in_native_code() -> None:
-    """A parent that is killed leaves no worker behind, whatever the worker is doing."""
+def test_worker_outlives_the_thread_that_wanted_it() -> None:
+    """The kernel's signal at the end of a parent is bound to a thread: not to one that comes and goes."""
+    started: list[WorkerProcess] = []
+    thread = threading.Thread(target=lambda: started.append(WorkerProcess(scripted())))
+    thread.start()
+    thread.join()
+    assert comes_true(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists(), within_s=5)
+    (worker,) = started
+    assert worker.call({"op": "echo", "text": "still here"}, deadline_s=10)["echo"] == "still here"
+    worker.stop()
+
+
+@pytest.mark.parametrize("operation", ["hang", "hold"])
+def test_worker_goes_with_its_parent_though_it_hangs_in_native_code(operation: str) -> None:
+    """A parent that is killed leaves no worker behind, whatever the worker is doing and whichever thread wanted it."""
     program = (
-        "import threading, time\n"
+        "import sys, threading, time\n"
         "from tests.faults.workers import scripted\n"
         "from ocrwatch.worker.process import WorkerProcess\n"
-        "w = WorkerProcess(scripted())\n"
-        "threading.Thread(target=lambda: w.call({'op': 'hang'}, deadline_s=600), daemon=True).start()\n"
+        "def ask():\n"
+        "    w.call({'op': sys.argv[1]}, deadline_s=600, progress=lambda _: print('held', flush=True))\n"
+        "def start():\n"
+        "    global w\n"
+        "    w = WorkerProcess(scripted())\n"
+        "starter = threading.Thread(target=start)\n"
+        "starter.start()\n"
+        "starter.join()\n"
         "print(w.pid, flush=True)\n"
+        "threading.Thread(target=ask, daemon=True).start()\n"
         "time.sleep(600)\n"
     )
     project = Path(__file__).resolve().parent.parent.parent
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=project) as parent:
+    with subprocess.Popen([sys.executable, "-c", program, operation], stdout=subprocess.PIPE, cwd=project) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        if operation == "hold":
+            assert parent.stdout.readline() == b"held\n"
         assert is_running(pid)
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-    limit = time.monotonic() + 5
-    while is_running(pid) and time.monotonic() < limit:
-        os.sched_yield()
-    assert not is_running(pid)
+    assert comes_true(lambda: not is_running(pid), within_s=1)

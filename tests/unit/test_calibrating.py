@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch import composition
+from ocrwatch import modelling
 from ocrwatch.config import Configuration, InboxSettings
 from ocrwatch.correction.calibration import STRICTEST, Calibration
 from ocrwatch.correction.calibrations import Calibrations, fingerprint
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.evidence import FEATURES
+from ocrwatch.correction.placing import Placing
 from ocrwatch.correction.protocol import Judged, JudgedPlace
 from ocrwatch.correction.store import ModelFile, Source
 
@@ -42,7 +43,7 @@ def told(state: Path, model: Path) -> object:
     """The calibration that a worker for this model is started with."""
     settings = Configuration(state_dir=state, inboxes=(InboxSettings(path=Path("/srv"), name="srv"),))
     file = ModelFile(path=model, file=model.name, sha256="0", size_bytes=1, source=Source.PATH)
-    return composition.model_plan(settings, threads=1).load(file).options["calibration"]
+    return modelling.plan_of(settings, threads=1).load(file, Placing(0)).options["calibration"]
 
 
 def test_worker_is_told_the_calibration_at_each_load(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

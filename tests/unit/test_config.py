@@ -18,11 +18,10 @@ from ocrwatch.config import (
     default_path,
     load,
     parse,
-    parse_duration,
-    parse_size,
 )
 from ocrwatch.errors import ConfigError, UsageError
 from ocrwatch.problems import models_in
+from ocrwatch.quantities import parse_duration, parse_size
 from tests.conftest import PROJECT
 
 EXAMPLE = PROJECT / "config.example.yaml"
@@ -96,6 +95,9 @@ def test_every_problem_is_told_at_once_with_its_place() -> None:
         ("inboxs: []", "did you mean `inboxes`?"),
         ("inboxes: [{path: /a, setle: 5s}]", "did you mean `settle`?"),
         ("inboxes: [{path: /a}]\nmodel: {idle_unlod: 5m}", "did you mean `idle_unload`?"),
+        ("inboxes: [{path: /a}]\nmodel: {device: 0}", "model.device"),
+        ("inboxes: [{path: /a}]\nmodel: {device: cuda}", "`nvidia-smi -L` lists them"),
+        ("inboxes: [{path: /a}]\nmodel: {require_gpu: true, gpu_layers: 0}", "take one of them away"),
         ("inboxes: [{path: /a, output: {dir: /b}}]", "unknown key"),
         ("inboxes: [{path: /a}]\nocr: {aspose: {licence_file: /x}}", "did you mean `license_file`?"),
         ("inboxes: [{path: /a}]\ncorrection: {profiles: {mine: {promt: x}}}", "did you mean `prompt`?"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import zlib
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,80 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ocrwatch.correction.judge import RIGHT_TOKENS, RIGHT_WORDS, Question
-from ocrwatch.correction.llama import BATCH_TOKENS, Llama
+from ocrwatch.correction.llama import Llama
 from ocrwatch.correction.model import ModelJudge
+from tests.faults.fake_llama import FakeLlama, logits
 
 PROMPT = "A letter\n\n"
-VOCABULARY = 50
 
 
-class ToyLlama:
-    """A model whose next token depends on all before it, with a memory as strict as llama.cpp's."""
-
-    vocabulary_size = VOCABULARY
-    start_token = 0
-
-    def __init__(self, *, context_tokens: int = 2048, sequences: int = 6, copies: bool = True, truncates: bool = True) -> None:
-        self.context_tokens, self.sequences = context_tokens, sequences
-        self._copies, self._truncates = copies, truncates
-        self._memory: dict[int, list[tuple[int, object]]] = {}
-        self._pieces: dict[int, str] = {}
-        self.rows = self.calls = 0
-
-    def tokenize(self, text: str, *, first: bool, special: bool = False) -> list[int]:
-        """Two letters a token; a blank belongs to what follows it."""
-        pieces = re.findall(r" ?\S{1,2}|\s", text)
-        self._pieces.update((1 + zlib.crc32(piece.encode()) % (VOCABULARY - 1), piece) for piece in pieces)
-        return [0] * first + [1 + zlib.crc32(piece.encode()) % (VOCABULARY - 1) for piece in pieces]
-
-    def piece(self, token: int) -> bytes:
-        """What was last taken to be this token."""
-        return self._pieces.get(token, "").encode()
-
-    def decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> NDArray[np.float32]:
-        assert 0 < len(entries) <= BATCH_TOKENS
-        rows = []
-        for token, position, sequence, wanted in entries:
-            cells = self._memory.setdefault(sequence, [])
-            assert sequence < self.sequences
-            assert position == len(cells), "llama.cpp wants the next position"
-            cells.append((token, object()))
-            if wanted:
-                rows.append(logits([t for t, _ in cells]))
-        used = {id(cell) for cells in self._memory.values() for _, cell in cells}
-        assert len(used) <= self.context_tokens, "no room in the cache"
-        self.rows += len(rows)
-        self.calls += 1
-        return np.array(rows, dtype=np.float32).reshape(len(rows), VOCABULARY)
-
-    def clear(self) -> None:
-        self._memory.clear()
-
-    def truncate(self, sequence: int, position: int) -> bool:
-        cells = self._memory.get(sequence, [])
-        if not self._truncates and 0 < position < len(cells):
-            return False
-        del cells[max(position, 0) :]
-        return True
-
-    def branch(self, sequence: int, into: int, position: int = -1) -> None:
-        cells = self._memory[sequence]
-        assert not self._memory.get(into), "the sequence holds another text"
-        self._memory[into] = cells[: len(cells) if position < 0 else position] if self._copies else []
-
-    def last_position(self, sequence: int) -> int:
-        return len(self._memory.get(sequence, [])) - 1
-
-
-def logits(history: Sequence[int]) -> NDArray[np.float32]:
-    seed = zlib.crc32(bytes(history))
-    return np.random.default_rng(seed).normal(0, 3, VOCABULARY).astype(np.float32)
-
-
-def judge(toy: ToyLlama) -> ModelJudge:
+def judge(toy: FakeLlama) -> ModelJudge:
     return ModelJudge(cast(Llama, toy))
 
 
@@ -93,13 +27,13 @@ def in_tokens(words: Sequence[str], *, opens: bool) -> list[int]:
     return [
         token
         for index, word in enumerate(words)
-        for token in ToyLlama().tokenize(word if opens and index == 0 else f" {word}", first=False)
+        for token in FakeLlama().tokenize(word if opens and index == 0 else f" {word}", first=False)
     ]
 
 
 def score(left: Sequence[str], place: Sequence[str], right: Sequence[str]) -> float:
     """log P(place + right | prompt + left), one token after the other."""
-    history = ToyLlama().tokenize(PROMPT, first=True) + in_tokens(left, opens=True)
+    history = FakeLlama().tokenize(PROMPT, first=True) + in_tokens(left, opens=True)
     following = in_tokens(right[:RIGHT_WORDS], opens=not (left or place))[:RIGHT_TOKENS]
     total = 0.0
     for token in in_tokens(place, opens=not left) + following:
@@ -136,7 +70,7 @@ def windows(draw: st.DrawFn) -> tuple[list[str], list[Question]]:
 def test_gains_are_what_the_whole_text_says(window: tuple[list[str], list[Question]], sequences: int, memory: str) -> None:
     """However the alternatives are run, together or alone, each gain is the difference of two whole texts."""
     words, questions = window
-    toy = ToyLlama(
+    toy = FakeLlama(
         sequences=1 if memory == "one sequence" else sequences,
         copies=memory != "cannot copy",
         truncates=memory != "cannot truncate",
@@ -152,13 +86,13 @@ def test_first_word_follows_the_prompt_and_last_word_has_no_right_context() -> N
     """The ends of a window are places like others."""
     words = ["Tbe", "quick", "fcx"]
     questions = [Question(0, 1, ("The", "T he")), Question(2, 3, ("fox", "")), Question(0, 3, ("none",)), Question(3, 3, ("!",))]
-    gains = judge(ToyLlama()).gains(words, questions, prompt=PROMPT)
+    gains = judge(FakeLlama()).gains(words, questions, prompt=PROMPT)
     assert gains == [pytest.approx(by_hand(words, question), abs=0.01) for question in questions]
 
 
 def test_what_stands_costs_no_branch() -> None:
     """The words as they stand, and alternatives of one token without right context, are known from the one run."""
-    toy = ToyLlama()
+    toy = FakeLlama()
     asked = judge(toy)
     toy.calls = 0
     gains = asked.gains(["ab", "cd"], [Question(0, 1, ("ab",)), Question(1, 2, ("ef", "gh", "cd"))], prompt=PROMPT)
@@ -169,7 +103,7 @@ def test_what_stands_costs_no_branch() -> None:
 
 def test_logits_are_made_only_where_they_are_needed() -> None:
     """Rows: one a token of the place and its right context; none for the words between."""
-    toy = ToyLlama()
+    toy = FakeLlama()
     asked = judge(toy)
     toy.rows = 0
     asked.gains(["ab"] * 40, [Question(20, 21, ("cd",))], prompt=PROMPT)
@@ -178,7 +112,7 @@ def test_logits_are_made_only_where_they_are_needed() -> None:
 
 def test_nothing_asked_is_nothing_run() -> None:
     """No question, or none with an alternative, costs nothing."""
-    toy = ToyLlama()
+    toy = FakeLlama()
     asked = judge(toy)
     toy.calls = 0
     assert asked.gains(["ab", "cd"], [], prompt=PROMPT) == []
@@ -189,7 +123,7 @@ def test_nothing_asked_is_nothing_run() -> None:
 
 def test_windows_longer_than_the_context_are_judged_in_stretches() -> None:
     """Each question is answered, with as much of the left text as there is room for."""
-    toy = ToyLlama(context_tokens=256)
+    toy = FakeLlama(context_tokens=256)
     words = [f"w{i}" for i in range(600)]
     questions = [Question(i, i + 1, ("xy", "x y")) for i in (599, 3, 300, 301, 310)]
     gains = judge(toy).gains(words, questions, prompt=PROMPT)
@@ -203,7 +137,7 @@ def test_too_long_a_word_is_never_taken(long: str) -> None:
     words = ["ab", "cd", *long.split(), "ef", "gh"]
     last = len(words) - 2
     questions = [Question(2, last, ("ab",)), Question(1, 2, ("xy", long)), Question(last, last + 1, ("xy",))]
-    gains = judge(ToyLlama(context_tokens=512)).gains(words, questions, prompt=PROMPT)
+    gains = judge(FakeLlama(context_tokens=512)).gains(words, questions, prompt=PROMPT)
     assert gains[0] == [-math.inf]
     assert math.isfinite(gains[1][0])
     assert gains[1][1] == -math.inf
@@ -212,7 +146,7 @@ def test_too_long_a_word_is_never_taken(long: str) -> None:
 
 def test_endless_prompt_leaves_room_for_the_words() -> None:
     """Of a prompt that is longer than the context its end counts."""
-    gains = judge(ToyLlama(context_tokens=512)).gains(["ab", "cd"], [Question(1, 2, ("ef",))], prompt="long " * 1000)
+    gains = judge(FakeLlama(context_tokens=512)).gains(["ab", "cd"], [Question(1, 2, ("ef",))], prompt="long " * 1000)
     assert math.isfinite(gains[0][0])
 
 
@@ -221,8 +155,8 @@ def test_endless_prompt_leaves_room_for_the_words() -> None:
 def test_expectation_tells_the_surprise_of_the_unlikeliest_token(words: list[str], data: st.DataObject) -> None:
     """The surprise is that of the whole text run token by token."""
     place = data.draw(st.integers(0, len(words) - 1))
-    (found,) = judge(ToyLlama()).expectations(words, [place], prompt=PROMPT)
-    history = ToyLlama().tokenize(PROMPT, first=True) + in_tokens(words[:place], opens=True)
+    (found,) = judge(FakeLlama()).expectations(words, [place], prompt=PROMPT)
+    history = FakeLlama().tokenize(PROMPT, first=True) + in_tokens(words[:place], opens=True)
     surprises = []
     for token in in_tokens([words[place]], opens=place == 0):
         row = logits(history).astype(np.float64)
@@ -234,5 +168,5 @@ def test_expectation_tells_the_surprise_of_the_unlikeliest_token(words: list[str
 
 def test_nothing_is_expected_in_a_window_beyond_the_context() -> None:
     """A hostile page with endless words gets no guesses, and no error."""
-    found = judge(ToyLlama(context_tokens=64)).expectations(["ab" * 100, "cd"], [0, 1], prompt=PROMPT)
+    found = judge(FakeLlama(context_tokens=64)).expectations(["ab" * 100, "cd"], [0, 1], prompt=PROMPT)
     assert [(e.surprise, e.guesses) for e in found] == [(0.0, ()), (0.0, ())]

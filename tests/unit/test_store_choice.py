@@ -21,6 +21,7 @@ from ocrwatch.correction.store import (
     choose,
     has_quantization,
     local_parts,
+    stamp_of,
 )
 from ocrwatch.errors import MissingPart, ModelUnavailable
 
@@ -137,6 +138,18 @@ def test_a_digest_is_computed_once(tmp_path: Path) -> None:
     assert digest() == hashlib.sha256(b"four").hexdigest()
 
 
+def test_a_memory_of_digests_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Where the memory cannot be written the file is still read once only, and no half-written file stays."""
+    model, memory = tmp_path / "model.gguf", tmp_path / "digests.json"
+    model.write_bytes(b"one")
+    memory.mkdir()
+    digests, reads = Digests(memory), list[int]()
+    for _ in range(2):
+        assert digests.sha256(model, progress=lambda done, _: reads.append(done)) == hashlib.sha256(b"one").hexdigest()
+    assert reads == [3]
+    assert sorted(os.listdir(tmp_path)) == ["digests.json", "model.gguf"]
+
+
 @pytest.mark.parametrize("rubbish", [b"", b"[1]", b"\xff{", b'{"/x": 3}'])
 def test_a_spoilt_memory_of_digests_is_no_error(tmp_path: Path, rubbish: bytes) -> None:
     """The memory saves time and decides nothing."""
@@ -160,5 +173,44 @@ def test_wish_and_file_survive_a_frame() -> None:
     """What goes to the worker and comes back is the same value."""
     wish = ModelWish(directory=Path("/models"), quantization="int8", download=Download.AUTO)
     assert ModelWish.from_json(json.loads(json.dumps(wish.to_json()))) == wish
-    file = ModelFile(path=Path("/m.gguf"), file="m.gguf", sha256="ab", size_bytes=3, source=Source.CACHE, licence="apache-2.0")
+    file = ModelFile(
+        path=Path("/m.gguf"),
+        file="m.gguf",
+        sha256="ab",
+        size_bytes=3,
+        source=Source.CACHE,
+        licence="apache-2.0",
+        stamp=((1, 2), (2, 3)),
+    )
     assert ModelFile.from_json(json.loads(json.dumps(file.to_json()))) == file
+
+
+PARTS = [f"big-q8_0-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("names", [["model.gguf"], PARTS])
+def test_a_found_model_knows_when_one_of_its_files_is_another(tmp_path: Path, names: list[str]) -> None:
+    """Whatever part is written anew, replaced or taken away: what was checked is not there any more."""
+    for name in names:
+        (tmp_path / name).write_bytes(b"weights")
+    first = tmp_path / names[0]
+    file = ModelFile(path=first, file=names[0], sha256="ab", size_bytes=7, source=Source.PATH, stamp=stamp_of(first))
+    assert len(file.stamp) == len(names)
+    for name in names:
+        part = tmp_path / name
+        before = part.stat()
+        assert file.is_unchanged()
+        part.write_bytes(b"Weights")
+        os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+        assert not file.is_unchanged()
+        part.unlink()
+        assert not file.is_unchanged()
+        part.write_bytes(b"weights")
+        os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_file_that_was_never_checked_is_not_unchanged(tmp_path: Path) -> None:
+    """Without a stamp nothing is known."""
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"weights")
+    assert not ModelFile(path=model, file=model.name, sha256="ab", size_bytes=7, source=Source.PATH).is_unchanged()

@@ -46,6 +46,10 @@ def _model(**changes: Any) -> dict[str, Any]:
         "device": None,
         "layers_on_gpu": None,
         "layers": None,
+        "gpu_bytes": None,
+        "degraded": "",
+        "fetched": None,
+        "returned": None,
         "resident_bytes": 0,
         "idle_left_s": None,
         "problem": "",
@@ -102,6 +106,20 @@ def test_status_counts_what_waits_is_done_and_failed() -> None:
         (
             _model(state="ready", pid=9, device="gpu", layers_on_gpu=20, layers=36, idle_left_s=60.0),
             "loaded on gpu 20/36 layers, pid 9, 0 MB, unloads in 60 s",
+        ),
+        (
+            _model(state="ready", pid=9, device="gpu", layers_on_gpu=24, layers=36, gpu_bytes=2_100_000_000),
+            "loaded on gpu 24/36 layers, 2.1 GB, pid 9",
+        ),
+        (
+            _model(state="ready", pid=9, device="cpu", degraded="GPU-1 has 300 MB free"),
+            "degraded: cpu (GPU-1 has 300 MB free), pid 9",
+        ),
+        (_model(state="loading", fetched=(1_200_000_000, 3_600_000_000)), "being fetched, 1.2 of 3.6 GB"),
+        (_model(returned={"verdict": "verified", "reason": "", "after_s": 0.3}), "unloaded, its GPU memory is free again"),
+        (
+            _model(returned={"verdict": "timeout", "reason": "pid 9 is still there", "after_s": 5.0}),
+            "unloaded, its GPU memory was not free again in time: pid 9 is still there",
         ),
         (_model(state="ready", pid=9, device="cpu"), "loaded on cpu, pid 9, 0 MB, stays loaded"),
         (_model(state="busy", pid=9, device="cpu"), "in use"),
