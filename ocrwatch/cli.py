@@ -27,7 +27,7 @@ from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
 from ocrwatch.errors import ConfigError, ModelUnavailable, OcrwatchError, UsageError
 from ocrwatch.journal.journal import Journal
-from ocrwatch.service import systemd, view
+from ocrwatch.service import pulling, systemd, view
 from ocrwatch.service.control import NoDaemon, ask
 from ocrwatch.service.why import Surroundings, explain
 from ocrwatch.worker.process import WorkerProcess
@@ -100,7 +100,7 @@ def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -
 
 
 @contextlib.contextmanager
-def _progress_bar(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on standard error that is told how much is done, of how much; None where nobody watches."""
     if not sys.stderr.isatty():
         yield None
@@ -109,7 +109,7 @@ def _progress_bar(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[in
     from rich import progress
     from rich.console import Console
 
-    shown = [progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
+    shown = [progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
     console = Console(stderr=True)
     with progress.Progress(progress.TextColumn(what), progress.BarColumn(), *shown, console=console) as bar:
         task = bar.add_task(what, total=None)
@@ -255,17 +255,11 @@ def model() -> None:
 @_config_option
 def pull(config_path: Path | None) -> None:
     """Fetch the configured model; the only command that goes online."""
-    with _progress_bar("model", in_bytes=True) as progress:
-        reply = _fetcher(config_path, "fetch", progress=_byte_counts(progress))
+    with pulling.shown() as progress:
+        reply = _fetcher(config_path, "fetch", progress=progress)
     file = ModelFile.from_json(reply)
     licence = file.licence or "not named by its card"
     click.echo(f"{file.path}\n  sha256 {file.sha256}\n  licence {licence}: read it before you use the model")
-
-
-def _byte_counts(progress: Callable[[int, int], None] | None) -> Callable[[dict[str, Any]], None] | None:
-    if progress is None:
-        return None
-    return lambda details: progress(int(details.get("done_bytes") or 0), int(details.get("total_bytes") or 0))
 
 
 @model.command("list")
@@ -289,7 +283,8 @@ def list_models(config_path: Path | None) -> None:
 @_config_option
 def verify(config_path: Path | None) -> None:
     """Read the configured model whole and check its sha256."""
-    file = ModelFile.from_json(_fetcher(config_path, "verify"))
+    with pulling.shown() as progress:
+        file = ModelFile.from_json(_fetcher(config_path, "verify", progress=progress))
     click.echo(f"{file.path}: sha256 {file.sha256}")
     click.echo(f"  {_calibrations(config_path).of(file.path)}")
 
@@ -298,12 +293,15 @@ def _calibrations(config_path: Path | None) -> Calibrations:
     return Calibrations((_optional(config_path) or direct.bare_settings()).state_dir)
 
 
+_UNLOADED = {"loading": "the load is given up; a download goes on", "busy": "unloading as soon as the page in hand is done"}
+
+
 @model.command()
 @_config_option
 def unload(config_path: Path | None) -> None:
     """Have the daemon unload the model now."""
     answer = _ask(config_path, {"op": "unload"})
-    click.echo("unloading" if answer["pid"] else "no model was loaded")
+    click.echo(_UNLOADED.get(answer["state"], "unloading" if answer["pid"] else "no model was loaded"))
 
 
 def _fetcher(

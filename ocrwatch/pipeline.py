@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ocrwatch.correction.owner import Lease, ModelOwner, model_of
+from ocrwatch.correction.owner import Lease, ModelOwner
 from ocrwatch.correction.pages import NoCorrections, PageCorrections
 from ocrwatch.errors import (
     FileRejected,
@@ -99,7 +99,7 @@ class Pipeline:
             return
         corrections = self._corrections(job, treatment)
         with self._lease(treatment.correction) as lease:
-            outcomes = self._reader.read(job, treatment, on_page=corrections.start, on_begin=lease.take)
+            outcomes = self._reader.read(job, treatment, on_page=corrections.start, on_image=lease.take)
             in_time = corrections.finish()
         document = self._document(job, treatment, spooled, corrections.applied(outcomes))
         self._published(job, treatment, spooled, document, final=in_time)
@@ -163,13 +163,12 @@ class Pipeline:
 
     def _document(self, job: Job, treatment: Treatment, spooled: Spooled, outcomes: list[PageOutcome]) -> Document:
         plan = treatment.correction if self._model is not None else None
-        file = self._model.status().file if self._model is not None and plan is not None else None
         return assemble(
             Source(path=job.path, identity=job.identity, sha256=spooled.sha256),
             outcomes,
             languages=treatment.languages,
             engine=treatment.engine,
-            model=model_of(file),
+            model=self._checkpoints.model(job.id) if plan else None,
             mode=plan.mode if plan else "off",
             profile=plan.profile if plan else "",
         )

@@ -74,7 +74,7 @@ def _share_cores(workers: int, threads: int) -> None:
     """Another rule than the product's: this many recognition workers, and a model on this many threads."""
     plan = modelling.plan_of
     vars(composition)["cores"] = lambda: workers
-    vars(modelling)["plan_of"] = lambda settings, **_: plan(settings, threads=threads)
+    vars(modelling)["plan_of"] = lambda settings, **others: plan(settings, **(others | {"threads": threads}))
 
 
 def _page_seconds(output: Path) -> dict[str, Any]:

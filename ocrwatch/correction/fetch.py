@@ -7,14 +7,17 @@ Operations, each with `wish` (a ModelWish as JSON); the first three reply a Mode
 
     find    what is here; opens no socket
     verify  the same, reading the whole file again instead of trusting the memory
-    fetch   asks the hub, downloads what is not here; sends progress frames (`done_bytes`, `total_bytes`)
+    fetch   asks the hub, downloads what is not here
     list    what is in the directory or the cache, without checking it
+
+Progress frames say what is under way, of all parts of the model together: `doing` (a Doing), `done_bytes`, `total_bytes`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +26,18 @@ from ocrwatch.correction import hub
 from ocrwatch.correction.store import (
     PULL,
     Digests,
+    Doing,
     Download,
     ModelFile,
     ModelWish,
     Source,
+    Stamp,
     check,
     choose,
     files_in,
     gguf_models,
     local_parts,
+    stamp_of,
 )
 from ocrwatch.errors import MissingPart, ModelUnavailable
 from ocrwatch.worker import child
@@ -70,10 +76,13 @@ class Keeper:
         if wish.path is None and wish.directory is None:
             return self._find_in_cache(wish, recompute=recompute)
         parts = local_parts(wish)
-        digest = self._digest(parts[0], recompute=recompute)
+        stamp = _stamp(parts[0])
+        digest, *_ = self._digests_of(parts, recompute=recompute)
         check(parts[0], expected=wish.sha256, actual=digest, remedy="replace the file, or mend `model.sha256`")
         source = Source.DIRECTORY if wish.path is None else Source.PATH
-        return ModelFile(path=parts[0], file=parts[0].name, sha256=digest, size_bytes=_size_bytes(parts), source=source)
+        return ModelFile(
+            path=parts[0], file=parts[0].name, sha256=digest, size_bytes=_size_bytes(stamp), source=source, stamp=stamp
+        )
 
     def fetch(self, wish: ModelWish) -> ModelFile:
         """The wished model, downloaded where it is not here. Raises MissingPart or ModelUnavailable."""
@@ -89,12 +98,14 @@ class Keeper:
             hub.clear_orphans(hub.storage(wish))
             lacking = [name for name in names if not self._is_there(hub.storage(wish) / "blobs" / expected[name], expected[name])]
             hub.make_sure_of_room(wish, sum(offer.sizes_bytes[name] for name in lacking))
-            self._download_all(wish, offer, expected)
+            self._check_all(self._download_all(wish, offer, names), list(expected.values()))
         found = self._find_in_cache(wish)
         return replace(found, source=Source.DOWNLOADED if lacking else Source.CACHE, licence=offer.licence)
 
     def everything(self, wish: ModelWish) -> list[dict[str, Any]]:
-        """The models in the wish's directory, or else in the hub's cache, as JSON objects."""
+        """The model at the wish's path, or those in its directory, or else in the hub's cache, as JSON objects."""
+        if wish.path is not None:
+            return [_entry(local_parts(wish))]
         if wish.directory is not None:
             folder = wish.directory
             return [_entry([folder / name for name in parts]) for parts in gguf_models(files_in(folder))]
@@ -111,7 +122,8 @@ class Keeper:
             revision.files, file=wish.file, quantization=wish.quantization, where=f"of {revision.repository} in the cache"
         )
         files = [revision.files[name] for name in names]
-        digests = [self._digest(file.path, recompute=recompute) for file in files]
+        stamp = _stamp(files[0].path)
+        digests = self._digests_of([file.path for file in files], recompute=recompute)
         # The hub's library names a blob by the sha256 that the hub gave; it never looks whether that is so.
         expected = [file.blob if _SHA256.fullmatch(file.blob) else None for file in files]
         expected[0] = wish.sha256 or expected[0]
@@ -121,41 +133,57 @@ class Keeper:
             path=files[0].path,
             file=names[0],
             sha256=digests[0],
-            size_bytes=_size_bytes([file.path for file in files]),
+            size_bytes=_size_bytes(stamp),
             source=Source.CACHE,
+            stamp=stamp,
             repository=revision.repository,
             revision=revision.commit,
         )
 
-    def _digest(self, path: Path, *, recompute: bool = False) -> str:
-        return self._digests.sha256(path.resolve(), progress=_report, recompute=recompute)
+    def _digests_of(self, paths: Sequence[Path], *, recompute: bool = False) -> list[str]:
+        """The sha256 of each file; how far it is, is told of all together."""
+        digests, sizes = list[str](), [path.stat().st_size for path in paths]
+        for number, path in enumerate(paths):
+            report = functools.partial(_report_check, before_bytes=sum(sizes[:number]), all_bytes=sum(sizes))
+            digests.append(self._digests.sha256(path.resolve(), progress=report, recompute=recompute))
+        return digests
 
     def _is_there(self, blob: Path, expected: str) -> bool:
         if not blob.exists():
             return False
-        if self._digest(blob) == expected:
+        if self._digests_of([blob]) == [expected]:
             return True
         blob.unlink()
         return False
 
-    def _download_all(self, wish: ModelWish, offer: hub.Offer, expected: dict[str, str]) -> None:
-        done, total = 0, sum(offer.sizes_bytes[name] for name in expected)
+    def _download_all(self, wish: ModelWish, offer: hub.Offer, names: Sequence[str]) -> list[Path]:
+        done, total = 0, sum(offer.sizes_bytes[name] for name in names)
+        paths: list[Path] = []
 
         def received(count: int) -> None:
             nonlocal done
             done += count
-            _report(done, total)
+            _report(Doing.DOWNLOADING, done, total)
 
-        for name, digest in expected.items():
-            path = hub.download(wish, name, stall_s=self._stall_s, received=received)
-            try:
-                check(path, expected=digest, actual=self._digest(path))
-            except ModelUnavailable:
-                path.resolve().unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-                raise
+        for name in names:
+            path = hub.download(wish, name, size_bytes=offer.sizes_bytes[name], stall_s=self._stall_s, received=received)
             if offer.commit not in path.parts:
                 raise ModelUnavailable(f"{hub.repository(wish)} changed while it was downloaded", PULL)
+            paths.append(path)
+        return paths
+
+    def _check_all(self, paths: Sequence[Path], expected: Sequence[str]) -> None:
+        """Take away what is not as it should be. Raises ModelUnavailable for the first."""
+        wrong: list[ModelUnavailable] = []
+        for path, wanted, actual in zip(paths, expected, self._digests_of(paths), strict=True):
+            try:
+                check(path, expected=wanted, actual=actual)
+            except ModelUnavailable as error:
+                wrong.append(error)
+                path.resolve().unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+        if wrong:
+            raise wrong[0]
 
 
 def _cached_revision(wish: ModelWish) -> hub.CachedRevision:
@@ -168,6 +196,8 @@ def _cached_revision(wish: ModelWish) -> hub.CachedRevision:
 
 def _expected(wish: ModelWish, offer: hub.Offer, name: str, *, first: bool) -> str:
     told = offer.digests.get(name)
+    if told is not None and not _SHA256.fullmatch(told):
+        told = None  # names a file of the cache further on
     if first and wish.sha256 is not None:
         if told not in (None, wish.sha256):
             message = f"the hub has {name} with sha256 {told}, `model.sha256` says {wish.sha256}"
@@ -178,16 +208,33 @@ def _expected(wish: ModelWish, offer: hub.Offer, name: str, *, first: bool) -> s
     return told
 
 
-def _report(done_bytes: int, total_bytes: int) -> None:
-    child.progress(done_bytes=done_bytes, total_bytes=total_bytes)
+def _report(doing: Doing, done_bytes: int, total_bytes: int) -> None:
+    child.progress(doing=doing, done_bytes=done_bytes, total_bytes=total_bytes)
 
 
-def _size_bytes(paths: list[Path] | tuple[Path, ...]) -> int:
-    return sum(path.stat().st_size for path in paths)
+def _report_check(done_bytes: int, _: int, *, before_bytes: int, all_bytes: int) -> None:
+    _report(Doing.CHECKING, before_bytes + done_bytes, all_bytes)
 
 
-def _entry(parts: list[Path]) -> dict[str, Any]:
-    return {"path": str(parts[0]), "file": parts[0].name, "parts": len(parts), "size_bytes": _size_bytes(parts)}
+def _stamp(path: Path) -> Stamp:
+    """Size and time of the model's parts, to be taken before they are read: what changes meanwhile is seen."""
+    try:
+        return stamp_of(path)
+    except OSError as error:
+        raise ModelUnavailable(f"cannot read the model {path}: {error.strerror}", "check its permissions and the disk") from error
+
+
+def _size_bytes(stamp: Stamp) -> int:
+    return sum(size for size, _ in stamp)
+
+
+def _entry(parts: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "path": str(parts[0]),
+        "file": parts[0].name,
+        "parts": len(parts),
+        "size_bytes": sum(part.stat().st_size for part in parts),
+    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocrwatch.correction.store import Download, ModelFile, ModelWish
-from ocrwatch.errors import MissingPart
+from ocrwatch.errors import MissingPart, ModelUnavailable
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
 _STALL_S = 120.0  # without a byte; a download has no total limit
@@ -16,7 +16,7 @@ def find_or_fetch(fetcher: WorkerSpec, wish: ModelWish, *, progress: Progress | 
     try:
         try:
             reply = worker.call({"op": "find"} | question, deadline_s=_STALL_S, progress=progress)
-        except MissingPart:
+        except (MissingPart, ModelUnavailable):  # not here, or damaged: the hub mends its own cache, and touches no other file
             if wish.download is not Download.AUTO:
                 raise
             reply = worker.call({"op": "fetch"} | question, deadline_s=_STALL_S, progress=progress)

@@ -7,11 +7,13 @@ The library is imported by the first call, so that `prepare` comes before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import queue
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from ocrwatch.correction.store import PULL, ModelWish
 from ocrwatch.errors import MissingPart, ModelUnavailable, OcrwatchError
 
 _SPARE_BYTES = 64 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024  # the library's own pieces are 10 MiB: of a slow line none would be whole before the stall limit
+_ROUNDING_S = 2  # that the library waits longer than the hub asks it to
+_SET_IT = "set HF_TOKEN (a service has it as the credential hf-token)"
 # Read when the library is imported. Xet can hang on a token (xet-core#795) and knows no sha256; nothing is to be asked or told
 # beside the request itself; blobs shared between caches are linked to hashes that nobody here can check.
 _SETTINGS = {
@@ -102,9 +107,15 @@ def cached_revisions(folder: Path) -> Iterator[CachedRevision]:
 
 def ask(wish: ModelWish, *, timeout_s: float) -> Offer:
     """What the hub has of the wish's repository and revision."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, errors
 
-    info = HfApi().model_info(repository(wish), revision=wish.revision or "main", files_metadata=True, timeout=timeout_s)
+    try:
+        info = HfApi().model_info(repository(wish), revision=wish.revision or "main", files_metadata=True, timeout=timeout_s)
+    except errors.HFValidationError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        remedy = f"check the network, and HF_ENDPOINT where it is set, then {PULL}"
+        raise ModelUnavailable(f"what answers for {repository(wish)} is no model hub", remedy) from error
     files = info.siblings or []
     card = info.card_data
     named = [str(card[key]) for key in ("license", "license_name") if card is not None and card.get(key)]
@@ -116,30 +127,61 @@ def ask(wish: ModelWish, *, timeout_s: float) -> Offer:
     )
 
 
-def download(wish: ModelWish, name: str, *, stall_s: float, received: Callable[[int], None]) -> Path:
+def download(wish: ModelWish, name: str, *, size_bytes: int, stall_s: float, received: Callable[[int], None]) -> Path:
     """The file in the cache, downloaded if need be; `received` is told the count of each piece of bytes.
 
     The library works in a thread, which is left behind when no byte has come for `stall_s`: end the process then.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
+    constants.DOWNLOAD_CHUNK_SIZE = _PIECE_BYTES
     pieces: queue.SimpleQueue[int | Future[str]] = queue.SimpleQueue()
     bar: Any = _progress_bar(pieces)
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="download")
-    task = executor.submit(
-        hf_hub_download, repository(wish), name, revision=wish.revision, cache_dir=cache_dir(wish), tqdm_class=bar
-    )
-    task.add_done_callback(pieces.put)
-    while True:
-        try:
-            piece = pieces.get(timeout=stall_s)
-        except queue.Empty as error:
-            executor.shutdown(wait=False)
-            raise ModelUnavailable(f"the download of {name} stalled: no byte for {stall_s:g} s", f"try again, {PULL}") from error
-        if not isinstance(piece, int):
-            executor.shutdown()
-            return Path(piece.result())
-        received(piece)
+    with _refusals(repository(wish), patience_s=stall_s) as refusals:
+        task = executor.submit(
+            hf_hub_download, repository(wish), name, revision=wish.revision, cache_dir=cache_dir(wish), tqdm_class=bar
+        )
+        task.add_done_callback(pieces.put)
+        while True:
+            try:
+                piece = pieces.get(timeout=stall_s)
+            except queue.Empty as error:
+                executor.shutdown(wait=False)
+                stalled = ModelUnavailable(f"the download of {name} stalled: no byte for {stall_s:g} s", f"try again, {PULL}")
+                raise (refusals[-1] if refusals else stalled) from error
+            if not isinstance(piece, int):
+                break
+            refusals.clear()
+            received(piece)
+    executor.shutdown()
+    try:
+        return Path(piece.result())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_room(wish, size_bytes) from error
+
+
+@contextlib.contextmanager
+def _refusals(name: str, *, patience_s: float) -> Iterator[list[OcrwatchError]]:
+    """What the hub refuses while the block lasts. The library tries again by itself, but not after a wait beyond `patience_s`."""
+    from huggingface_hub import get_session
+
+    refusals: list[OcrwatchError] = []
+
+    def heed(response: Any) -> None:
+        if response.status_code >= 400:
+            refusals.append(_refused(name, response))
+            if (_wait_s(response.headers) or 0) + _ROUNDING_S > patience_s:
+                raise refusals[-1]
+
+    hooks = get_session().event_hooks["response"]
+    hooks.append(heed)
+    try:
+        yield refusals
+    finally:
+        hooks.remove(heed)
 
 
 def _progress_bar(pieces: queue.SimpleQueue[int | Future[str]]) -> type:
@@ -171,11 +213,22 @@ def clear_orphans(folder: Path) -> None:
 
 def make_sure_of_room(wish: ModelWish, needed_bytes: int) -> None:
     """Raise ModelUnavailable when the cache's file system has no room for so many bytes more."""
+    if needed_bytes and _free_bytes(cache_dir(wish)) < needed_bytes + _SPARE_BYTES:
+        raise _no_room(wish, needed_bytes)
+
+
+def _no_room(wish: ModelWish, needed_bytes: int) -> ModelUnavailable:
     folder = cache_dir(wish)
-    free_bytes = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
-    if needed_bytes and free_bytes < needed_bytes + _SPARE_BYTES:
-        needed, free = (f"{n / 10**9:.2f} GB" for n in (needed_bytes, free_bytes))
-        raise ModelUnavailable(f"{repository(wish)} takes {needed}, {folder} has {free} free", f"make room, then {PULL}")
+    needed, free = map(_size, (needed_bytes, _free_bytes(folder)))
+    return ModelUnavailable(f"{repository(wish)} takes {needed}, {folder} has {free} free", f"make room, then {PULL}")
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
+
+
+def _size(count: int) -> str:
+    return f"{count / 10**9:.2f} GB" if count >= 10**9 else f"{count / 10**6:.1f} MB"
 
 
 @contextlib.contextmanager
@@ -186,27 +239,61 @@ def translated(name: str) -> Iterator[None]:
 
     try:
         yield
-    except OcrwatchError:
-        raise
-    except errors.GatedRepoError as error:
-        raise MissingPart(f"the hub does not open {name} to you", "accept the model's terms there and set HF_TOKEN") from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        message = f"the hub has no repository {name}, or does not open it to you"
-        raise MissingPart(message, "check `model.repo_id`; for a closed one set HF_TOKEN") from error
-    except errors.RevisionNotFoundError as error:
-        raise MissingPart(f"the hub has no such revision of {name}", "check `model.revision`") from error
-    except errors.HfHubHTTPError as error:
-        raise _refused(name, error.response.status_code) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ModelUnavailable(f"HF_HUB_OFFLINE forbids to fetch {name}", f"unset it, then {PULL}") from error
-    except (HTTPError, OSError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelUnavailable(f"{name} could not be fetched: {first_line[:200]}", f"check the network, then {PULL}") from error
+    except errors.LocalEntryNotFoundError as error:  # what it says after it has asked in vain: why stands in the cause
+        raise _translation(name, error.__cause__ or error) from error
+    except (errors.HFValidationError, errors.OfflineModeIsEnabled, HTTPError, OSError) as error:
+        raise _translation(name, error) from error
 
 
-def _refused(name: str, status: int) -> OcrwatchError:
-    if status in (401, 403):
-        return MissingPart(f"the hub does not open {name} to you ({status})", "accept the model's terms there and set HF_TOKEN")
-    if status == 404:
+def _translation(name: str, error: BaseException) -> OcrwatchError:
+    from huggingface_hub import errors
+
+    match error:
+        case errors.GatedRepoError():
+            return MissingPart(f"the hub does not open {name} to you", f"accept the model's terms there, then {_SET_IT}")
+        case errors.RepositoryNotFoundError() | errors.HFValidationError():
+            message = f"the hub has no repository {name}, or does not open it to you"
+            return MissingPart(message, f"check `model.repo_id`; for a closed one {_SET_IT}")
+        case errors.RevisionNotFoundError():
+            return MissingPart(f"the hub has no such revision of {name}", "check `model.revision`")
+        case errors.HfHubHTTPError():
+            return _refused(name, error.response)
+        case errors.OfflineModeIsEnabled():
+            return ModelUnavailable(f"HF_HUB_OFFLINE forbids to fetch {name}", f"unset it, then {PULL}")
+        case OSError(filename=str(path)):
+            remedy = f"check its permissions and the disk, then {PULL}"
+            return ModelUnavailable(f"{name} could not be fetched: {path}: {error.strerror}", remedy)
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    return ModelUnavailable(f"{name} could not be fetched: {first_line[:200]}", f"check the network, then {PULL}")
+
+
+def _refused(name: str, response: Any) -> OcrwatchError:
+    """What an answer of the hub means, or of a server of content; addresses of content run out by themselves."""
+    from huggingface_hub import constants
+
+    status, is_hub = response.status_code, str(response.url).startswith(constants.ENDPOINT)
+    if is_hub and status == 401 and "authorization" in response.request.headers:
+        return MissingPart(
+            f"the hub does not accept the token that was sent for {name} (401)", f"get a new one there and {_SET_IT}"
+        )
+    if is_hub and status in (401, 403):
+        return MissingPart(f"the hub does not open {name} to you ({status})", f"accept the model's terms there, then {_SET_IT}")
+    if is_hub and status == 404:
         return MissingPart(f"the hub has no such file in {name}", "check `model.file` and `model.revision`")
-    return ModelUnavailable(f"the hub answered {status} for {name}", f"try again later, {PULL}")
+    return ModelUnavailable(f"the hub answered {status} for {name}", f"try again {_when(response.headers)}, {PULL}")
+
+
+def _when(headers: Mapping[str, str]) -> str:
+    wait_s = _wait_s(headers)
+    if wait_s is not None:
+        return f"in {wait_s} s"
+    day = headers.get("Retry-After", "").strip()
+    return f"after {day[:40]}" if day else "later"
+
+
+def _wait_s(headers: Mapping[str, str]) -> int | None:
+    """The seconds for which the hub wants to be left alone, by its own header or by HTTP's."""
+    told = re.search(r";r=0;t=(\d+)", headers.get("RateLimit", "")) or re.fullmatch(
+        r"\s*(\d+)\s*", headers.get("Retry-After", "")
+    )
+    return int(told[1]) if told else None

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
+import importlib.util
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +21,26 @@ from typing import Any
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would fork a debugger
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for each other stand still where a recognizer has a core
 
-import llama_cpp
 import numpy as np
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from numpy.typing import NDArray
 
 from ocrwatch.correction.placement import placement, was_short
 from ocrwatch.errors import DeviceFull, ModelUnavailable
+
+
+def _bindings() -> Any:
+    """The bindings alone: what else the package imports is not needed here, and was a fifth of the time to load a small model."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or "llama_cpp" in sys.modules:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    sys.modules["llama_cpp"] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]  # whoever imports the package gets all of it
+
+
+llama_cpp = _bindings()
 
 BATCH_TOKENS = 1024
 MAX_SEQUENCES = 64
@@ -70,6 +86,8 @@ class Llama:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self.head: tuple[int, ...] = ()
+        """What sequence 0 begins with, noted by who ran it; nothing after `clear`."""
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
         self.context_tokens = int(llama_cpp.llama_n_ctx(self._context))
         self.parameters = int(llama_cpp.llama_model_n_params(self._model))
@@ -191,6 +209,7 @@ class Llama:
     def clear(self) -> None:
         """Forget all sequences."""
         llama_cpp.llama_memory_clear(self._memory, True)
+        self.head = ()
 
     def truncate(self, sequence: int, position: int) -> bool:
         """Forget a sequence from a position on; False where the model's memory cannot do that."""
@@ -209,6 +228,8 @@ class Llama:
         template = llama_cpp.llama_model_chat_template(self._model, None)
         if not template:
             return f"{instruction}\n\nScanned text:\n{text}\n\nCorrected text:\n"
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
         form = Jinja2ChatFormatter(template=template.decode("utf-8"), eos_token="", bos_token="")
         return str(form(messages=[{"role": "user", "content": f"{instruction}\n\n{text}"}]).prompt)
 

@@ -15,7 +15,7 @@ from typing import Any
 from ocrwatch.correction.finding import find_or_fetch
 from ocrwatch.correction.placing import GpuPolicy, Placer, Placing, Survey, is_shortage
 from ocrwatch.correction.returned import Proof, Returned
-from ocrwatch.correction.store import ModelFile, ModelWish
+from ocrwatch.correction.store import Doing, ModelFile, ModelWish
 from ocrwatch.errors import DeviceFull, OcrwatchError
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
@@ -132,7 +132,7 @@ class Loader:
             log.warning("the model runs with less of the GPU than was wanted: %s", placed)
         self.placed = placed
         if process.hello.get("layers_on_gpu") and placing.device:
-            self._stays = {process.pid: _Stay(placing.device, self._in_use(placing.device))}
+            self._stays[process.pid] = _Stay(placing.device, self._in_use(placing.device))
 
     def _in_use(self, device: str) -> int | None:
         seen = self._survey.devices if self._survey is not None else ()
@@ -146,8 +146,8 @@ class Loader:
             self.fetched = None
 
     def _on_fetched(self, details: Mapping[str, Any]) -> None:
-        if "done_bytes" in details:
-            self.fetched = int(details["done_bytes"]), int(details.get("total_bytes") or 0)
+        is_download = details.get("doing") == Doing.DOWNLOADING
+        self.fetched = (int(details["done_bytes"]), int(details["total_bytes"])) if is_download else None
 
     def _look(self, file: ModelFile) -> Survey:
         assert self._plan.devices is not None

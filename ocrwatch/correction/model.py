@@ -28,11 +28,14 @@ _BEGINNING = "\n"
 _PLACE_TOKENS = 64
 """The most that a place or an alternative may have; longer ones are no words."""
 
+_WORTH_KEEPING = 8
+"""Tokens of a prompt from which on it stays in the cache between windows: a run of its own costs as much as a few tokens."""
+
 _LOGITS_BYTES = 128 << 20
 """Of one batch, at most: a row of Gemma 3 has a megabyte."""
 
 _PROBE = "The quick fox"
-_PROBED = Question(1, 2, ("brown", "QUICK"))
+_PROBED = Question(1, 2, ("QUICK",))
 _PROBE_TOLERANCE_NATS = 0.5
 
 
@@ -145,7 +148,7 @@ class ModelJudge:
         stands = [tail for tail, *_ in tails if tail is not None]
         for step in chain(*(stand.steps(_MAIN) for stand in stands)):
             asked[step.position].update(step.asked)
-        known = self._prefill(window.tokens, asked)
+        known = self._prefill(window, asked)
         scores = {stand: sum(known[stand.start + i - 1, token] for i, token in enumerate(stand.tokens)) for stand in stands}
         branches = [tail for tail in dict.fromkeys(filter(None, chain(*tails))) if tail not in scores]
         run = self._run_branches if self.branching else self._run_one_by_one
@@ -153,16 +156,31 @@ class ModelJudge:
             scores[tail] = value + sum(known[tail.start - 1, token] for token in tail.tokens[:1])
         return [_differences(*(None if tail is None else scores[tail] for tail in group)) for group in tails]
 
-    def _prefill(self, tokens: Sequence[int], asked: Mapping[int, set[int]]) -> dict[tuple[int, int], float]:
+    def _prefill(self, window: _Window, asked: Mapping[int, set[int]]) -> dict[tuple[int, int], float]:
         """The log probability of each token asked for after each position; the main sequence then holds the tokens."""
-        self._llama.clear()
-        steps = [_Step(tokens[i], i, _MAIN, tuple(asked.get(i, ()))) for i in range(max(asked, default=-1) + 1)]
+        begin = self._begin(tuple(window.tokens[: window.starts[0] - 1]))  # something is asked after the prompt's last token
+        tokens = window.tokens
+        steps = [_Step(tokens[i], i, _MAIN, tuple(asked.get(i, ()))) for i in range(begin, max(asked, default=-1) + 1)]
         values = self._run(steps)
         return {
             (step.position, token): value
             for step, found in zip(steps, values, strict=True)
             for token, value in zip(step.asked, found, strict=True)
         }
+
+    def _begin(self, head: tuple[int, ...]) -> int:
+        """Let the main sequence hold what all texts with a prompt begin with; how many tokens that are.
+
+        Run by itself, always: in one batch with the words it would come out a little different each time.
+        """
+        llama = self._llama
+        if len(head) < _WORTH_KEEPING:
+            head = ()
+        if not head or head != llama.head or not llama.truncate(_MAIN, len(head)):
+            llama.clear()
+            self._run([_Step(token, i, _MAIN) for i, token in enumerate(head)])
+            llama.head = head
+        return len(head)
 
     def _run_branches(self, tails: Sequence[_Tail], tokens: Sequence[int]) -> list[float]:
         """The log probabilities of all tokens but the first of each tail, as parallel sequences in as few batches as fit."""
@@ -171,10 +189,12 @@ class ModelJudge:
             steps = [tail.steps(sequence) for sequence, tail in enumerate(group, _MAIN + 1)]
             for sequence, tail in enumerate(group, _MAIN + 1):
                 self._llama.branch(_MAIN, sequence, tail.start)
-            values = iter(self._run(list(chain(*steps))))
+            try:
+                values = iter(self._run(list(chain(*steps))))
+            finally:
+                for sequence in range(_MAIN + 1, _MAIN + 1 + len(group)):
+                    self._llama.truncate(sequence, -1)
             sums += [sum(chain(*islice(values, len(own)))) for own in steps]
-            for sequence in range(_MAIN + 1, _MAIN + 1 + len(group)):
-                self._llama.truncate(sequence, -1)
         return sums
 
     def _groups(self, tails: Sequence[_Tail], room: int) -> Iterator[list[_Tail]]:
@@ -224,18 +244,17 @@ class ModelJudge:
     def _probe(self) -> bool:
         """Whether sequences branch as they should: copies end where they should, can be dropped, give what one alone gives.
 
-        In few tokens: whoever waits for the model waits for this.
+        Two runs of a few tokens: whoever waits for the model waits for this.
         """
         window = _Window(self._llama, _PROBE.split(), prompt=_BEGINNING)
-        tails = window.tails(_PROBED)
-        branches = [tail for tail in tails[1:] if tail is not None]
-        self._prefill(window.tokens, {len(window.tokens) - 1: set()})
-        self._llama.branch(_MAIN, 1, window.starts[1])
-        whole = self._llama.last_position(1) == window.starts[1] - 1
+        stand, *others = (tail for tail in window.tails(_PROBED) if tail is not None)
+        known = self._prefill(window, {step.position: set(step.asked) for step in stand.steps(_MAIN)})
+        self._llama.branch(_MAIN, 1, stand.start)
+        whole = self._llama.last_position(1) == stand.start - 1
         if not (whole and self._llama.truncate(1, -1) and self._llama.last_position(1) == -1):
             return False
-        pairs = zip(self._run_branches(branches, window.tokens), self._run_one_by_one(branches, window.tokens), strict=True)
-        return all(abs(together - alone) < _PROBE_TOLERANCE_NATS for together, alone in pairs)
+        together, *_ = self._run_branches([stand, *others], window.tokens)
+        return abs(together - sum(known.values())) < _PROBE_TOLERANCE_NATS
 
 
 class ModelWriter:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from ocrwatch.correction.owner import ModelOwner
+from ocrwatch.correction.owner import ModelOwner, model_of
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerTimedOut
 from ocrwatch.journal.checkpoints import Checkpoints
@@ -18,6 +18,7 @@ from ocrwatch.journal.records import Job
 from ocrwatch.ocr.engine import PageSource
 from ocrwatch.output.assemble import PageOutcome
 from ocrwatch.treatment import CorrectionPlan
+from ocrwatch.worker.supervised import WorkerState
 
 _MOST_DEATHS = 2  # of correction workers, at one page
 _EARLIER_PAGES = 8  # raw pages before the one in hand, whose words support it
@@ -131,18 +132,29 @@ class PageCorrections:
             except OcrwatchError as error:
                 self._left_raw[number] = str(error)
             else:
-                self._checkpoints.save_correction(self._job.id, number, correction)
+                self._save(number, correction)
                 self._done[number] = correction
             del self._asked[number]
 
+    def _save(self, number: int, correction: Correction) -> None:
+        model = model_of(self._model.status().file)
+        if model is not None and model != self._checkpoints.model(self._job.id):
+            self._checkpoints.save_model(self._job.id, model)
+        self._checkpoints.save_correction(self._job.id, number, correction)
+
     def _give_up(self) -> None:
         self._model.forget(self._job.inbox, self._job.id)
-        problem = self._model.status().worker.problem
-        why = f"the model is not to be had: {problem}" if problem else f"the model was busy for {self._plan.wait_s:.0f} s"
-        self._left_raw |= dict.fromkeys(self._asked, why)
+        self._left_raw |= dict.fromkeys(self._asked, self._why_not())
         for asked in self._asked.values():
             asked.answer.cancel()
         self._asked.clear()
+
+    def _why_not(self) -> str:
+        now = self._model.status().worker
+        if now.problem:
+            return f"the model is not to be had: {now.problem}"
+        doing = "still being fetched or loaded" if now.state is WorkerState.LOADING else "busy"
+        return f"the model was {doing} after {self._plan.wait_s:.0f} s"
 
 
 class NoCorrections:

@@ -132,7 +132,7 @@ class ModelFile:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Size and time of change of a model's file, or of all the parts beside a first part. Raises OSError where one is not there."""
+    """Size and time of change of a model's file, or of all parts beside a first one. Raises OSError where one is not there."""
     part, name = _PART.fullmatch(path.name), path.name
     parts = [path]
     if part is not None:
@@ -237,7 +237,8 @@ def files_in(folder: Path) -> list[str]:
 class Digests:
     """The sha256 of files, each computed once: remembered by path, size and modification time in a JSON file.
 
-    memory: where, or None to remember only while this object lives. The file may vanish or be rubbish at any time: then it is computed again.
+    memory: where, or None to remember only while this object lives. The file may vanish or be rubbish at any time: then they are
+    computed again.
     """
 
     def __init__(self, memory: Path | None) -> None:

@@ -111,6 +111,7 @@ class Tables:
     def _prepare(self, keys: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
         import ocrwatch.correction.corrector  # noqa: F401 - what the first request would have to import
 
+        _ = self.channel
         for languages, dictionary in keys:
             self._word_list(languages, dictionary)
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from ocrwatch.correction.protocol import Correction
 from ocrwatch.errors import StateUnwritable
 from ocrwatch.intake.spool import Spooled
 from ocrwatch.ocr.engine import PageResult
+from ocrwatch.output.document import Model
 
 Value = TypeVar("Value")
 
@@ -66,13 +68,21 @@ class Checkpoints:
         """The correction of `save_correction`."""
         return self._load(job, f"correction-{number:06}.json", Correction.from_json)
 
+    def save_model(self, job: int, model: Model) -> None:
+        """Which model corrected what there is of a job."""
+        self._save(job, "model.json", asdict(model))
+
+    def model(self, job: int) -> Model | None:
+        """The model of `save_model`."""
+        return self._load(job, "model.json", lambda data: Model(**data))
+
     def save_hocr(self, job: int, pieces: Iterable[bytes]) -> Path:
         """The hOCR of the document, in a file from which it is published."""
         return self._write(job, "hocr", pieces)
 
     def drop_pages(self, job: int) -> None:
         """What was read belongs to other content or other settings."""
-        for pattern in ("page-*.json", "correction-*.json"):
+        for pattern in ("page-*.json", "correction-*.json", "model.json"):
             for path in self._folder(job).glob(pattern):
                 path.unlink(missing_ok=True)
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # the parent reads these values and must not load an image li
 Box = tuple[int, int, int, int]
 
 
+READING = "reading"
+"""The stage of a page that a worker tells of: its engine is about to read the image, for there was no text layer to take."""
+
+
 class EngineName(StrEnum):
     """The engines that ocrwatch has."""
 

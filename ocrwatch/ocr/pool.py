@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerFailed, WorkerRefused
-from ocrwatch.ocr.engine import EngineName, PageResult
+from ocrwatch.ocr.engine import READING, EngineName, PageResult
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState, spawning
@@ -30,7 +30,8 @@ class PageTask:
     """What to recognize, and how.
 
     path: the spooled file. page: from 1. timeout_s: the page's budget, in all. psm: see `Engine.recognize`.
-    begins: called when a worker takes it, before anything is done; what it raises is the answer.
+    begins: called when a worker takes it, before anything is done; what it raises is the answer. reads: called when the engine is
+    about to read its image, which a page with a text of its own never comes to; from the worker's thread, maybe more than once.
     """
 
     path: str
@@ -41,6 +42,7 @@ class PageTask:
     timeout_s: float
     psm: int | None = None
     begins: Callable[[], None] = lambda: None
+    reads: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,14 @@ class Inspection:
 
 @dataclass(frozen=True)
 class _Work:
-    engine: EngineName
-    path: str
+    task: PageTask
     request: Mapping[str, Any]
-    timeout_s: float
-    begins: Callable[[], None]
     answer: Future[dict[str, Any]]
+
+    def tell(self, details: dict[str, Any]) -> None:
+        """What the worker says on the way; it may have fallen to a hostile file, and say anything."""
+        if isinstance(details, dict) and details.get("stage") == READING:
+            self.task.reads()
 
 
 class RecognitionPool:
@@ -139,7 +143,7 @@ class RecognitionPool:
 
     def _put(self, inbox: str, job: int, task: PageTask, request: Mapping[str, Any]) -> Future[dict[str, Any]]:
         answer: Future[dict[str, Any]] = Future()
-        if not self._queue.put(inbox, job, _Work(task.engine, task.path, request, task.timeout_s, task.begins, answer)):
+        if not self._queue.put(inbox, job, _Work(task, request, answer)):
             answer.cancel()
         return answer
 
@@ -151,17 +155,19 @@ class RecognitionPool:
                 for worker in slot.values():
                     worker.end_if_idle()
             elif work.answer.set_running_or_notify_cancel():
-                self._answer(slot[work.engine], work)
+                self._answer(slot[work.task.engine], work)
         for worker in slot.values():
             worker.stop()
 
     def _answer(self, worker: Supervised, work: _Work) -> None:
         try:
             _have_ready(worker)
-            work.begins()
-            with _opened(work.path) as file:
-                limit_s = work.timeout_s
-                reply = worker.call(work.request, deadline_s=limit_s, total_s=limit_s, descriptor=file.fileno())
+            work.task.begins()
+            with _opened(work.task.path) as file:
+                limit_s = work.task.timeout_s
+                reply = worker.call(
+                    work.request, deadline_s=limit_s, total_s=limit_s, progress=work.tell, descriptor=file.fileno()
+                )
             work.answer.set_result(reply)
         except OcrwatchError as error:
             # A worker that we kill to be gone in time is no death that the page is to blame for.

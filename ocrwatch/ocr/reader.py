@@ -39,11 +39,12 @@ class Reader:
         return bool(pages) and len(pages) == job.pages and all(self._kept(job, page) is not None for page in pages)
 
     def read(
-        self, job: Job, treatment: Treatment, *, on_page: Callable[[PageOutcome], None], on_begin: Callable[[], None]
+        self, job: Job, treatment: Treatment, *, on_page: Callable[[PageOutcome], None], on_image: Callable[[], None]
     ) -> list[PageOutcome]:
         """What became of each page, in order; `on_page` is told of each as soon as all before it are there.
 
-        on_begin: called whenever a worker begins a page, from the worker's thread; not for pages that were read before.
+        on_image: called whenever an engine begins to read a page's image, from the worker's thread; not for a page that has a
+        text of its own, or was read before.
         Raises FileRejected when no page can be read, PoisonFile, or what keeps recognition from working here.
         """
         pages = self._journal.pages(job.id) if self.is_complete(job) else self._counted(job, treatment)
@@ -51,13 +52,9 @@ class Reader:
         answers: SimpleQueue[tuple[int, Future[PageResult]]] = SimpleQueue()
 
         def ask(number: int) -> None:
-            task = self._task(job, treatment, number)
-            future = self._pool.recognize(job.inbox, job.id, replace(task, begins=lambda: begin(task)))
+            task = replace(self._task(job, treatment, number), reads=on_image)
+            future = self._pool.recognize(job.inbox, job.id, task)
             future.add_done_callback(lambda done: answers.put((number, done)))
-
-        def begin(task: PageTask) -> None:
-            task.begins()
-            on_begin()
 
         for page in pages:
             kept = self._kept(job, page)

@@ -4,8 +4,8 @@ Options (the first frame): engine; tessdata, license_file, openssl (paths or nul
 `AsposeOptions`); alternatives; threads.
 Hello: engine, version, languages (canonical codes), licensed, licence (see `Licence`, or null), sandbox (see `Confinement`).
 
-Operations: `inspect {}` -> {format, pages}; `recognize {page, languages, psm, pdf_text, dpi, max_pixels}` -> a PageResult; both
-of the file whose `descriptor` comes with the request.
+Operations: `inspect {}` -> {format, pages}; `recognize {page, languages, psm, pdf_text, dpi, max_pixels}` -> a PageResult, with a
+progress frame (`stage`: READING) unless it has a text layer; both of the file whose `descriptor` comes with the request.
 `prove {languages}` -> {shown, read, proven}: what a page made on the spot shows, what was read there, whether that will do.
 """
 
@@ -20,13 +20,13 @@ from typing import BinaryIO
 from ocrwatch.errors import MissingPart, OversizedPage, UsageError
 from ocrwatch.ocr import proof
 from ocrwatch.ocr.aspose_options import AsposeOptions
-from ocrwatch.ocr.engine import Engine, EngineName, PageResult, PageSource, PdfText
+from ocrwatch.ocr.engine import READING, Engine, EngineName, PageResult, PageSource, PdfText
 from ocrwatch.ocr.licence import read_licence
 from ocrwatch.ocr.pages import DEFAULT_DPI, DEFAULT_MAX_PIXELS, Bounds, Document, TextLayer, open_document
 from ocrwatch.ocr.tessdata import find_tessdata
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.worker import sandbox
-from ocrwatch.worker.child import Handler, Message, serve
+from ocrwatch.worker.child import Handler, Message, progress, serve
 
 # PDFium keeps what it parsed: walking 50 pages of one document grew to 142 MB.
 _REOPEN_AFTER_PAGES = 25
@@ -124,6 +124,7 @@ class _Worker:
         layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)), dpi=bounds.dpi)
         if layer is not None:
             return _from_layer(layer, bounds, render_s=time.monotonic() - begun)
+        progress(stage=READING)
         rendered = document.render(page, bounds)
         render_s = time.monotonic() - begun
         begun = time.monotonic()

@@ -96,6 +96,7 @@ class Answers:
             "layers": hello.get("layers"),
             "gpu_bytes": hello.get("gpu_bytes"),
             "degraded": status.degraded,
+            "leases": status.leases,
             "fetched": status.fetched,
             "returned": None if status.returned is None else status.returned.to_json(),
             "resident_bytes": status.resident_bytes,

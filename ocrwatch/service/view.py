@@ -63,15 +63,19 @@ def _model_line(model: Values | None) -> str:
         return "model    correction is off"
     name = printable(model["file"] or "not found yet")
     if model["state"] in ("ready", "busy"):
-        left = model["idle_left_s"]
-        until = "in use" if model["state"] == "busy" else f"unloads in {duration(left)}" if left is not None else "stays loaded"
-        return f"model    {name}: {_place(model)}, pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB, {until}"
+        return f"model    {name}: {_place(model)}, pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB, {_until(model)}"
     line = f"model    {name}: {_away(model)}"
     if model["unavailable_s"] is not None:
         line += f"; not to be had since {duration(model['unavailable_s'])}: {printable(model['problem'])}"
     elif model["problem"]:
         line += f"; its last process: {printable(model['problem'])}"
     return line
+
+
+def _until(model: Values) -> str:
+    if model["state"] == "busy" or model["leases"]:
+        return "in use"
+    return "stays loaded" if model["idle_left_s"] is None else f"unloads in {duration(model['idle_left_s'])}"
 
 
 def _place(model: Values) -> str:

@@ -15,7 +15,7 @@ from ocrwatch.intake.mounts import MountTable
 from ocrwatch.worker import operations
 from ocrwatch.worker.operations import OPERATIONS, Tell, Values
 from ocrwatch.worker.process import WorkerSpec
-from ocrwatch.worker.supervised import Supervised
+from ocrwatch.worker.supervised import Supervised, spawning
 
 _ANSWER_S = 60.0  # without an answer or a sign of progress; a mount that is slower than this is not there
 _IDLE_S = 900.0
@@ -46,7 +46,7 @@ class RemoteAccess:
     def __init__(self, name: str, *, clock: Callable[[], float], answer_s: float = _ANSWER_S) -> None:
         self._name = name
         self._answer_s = answer_s
-        self._worker = Supervised(lambda: WorkerSpec(module=operations.__name__), idle_s=_IDLE_S, clock=clock)
+        self._worker = Supervised(spawning(lambda: WorkerSpec(module=operations.__name__)), idle_s=_IDLE_S, clock=clock)
         self._hangs = 0
         self._is_closed = False
         # The kernel's death signal follows the thread that starts a child, so one thread that stays starts them all.

@@ -47,7 +47,7 @@ class WorkerSpec:
 
     module: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # a token may be among it
     directory: Path | None = None
     start_s: float = 30.0
     memory_bytes: int | None = None

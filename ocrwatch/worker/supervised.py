@@ -18,13 +18,12 @@ by KILL, stays in STOPPING: no second one is started beside it.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from ocrwatch.errors import Infrastructure, OcrwatchError, WorkerDied, WorkerTimedOut, from_wire
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
@@ -102,16 +101,14 @@ class Supervised:
 
     def __init__(
         self,
-        begin: Begin | Callable[[], WorkerSpec],
+        begin: Begin,
         *,
         idle_s: float | None,
         clock: Callable[[], float],
         spare_deaths: int | None = None,
         gone: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
-        # A specification alone is taken too, until every caller says `spawning`.
-        is_begin = bool(inspect.signature(begin).parameters)
-        self._begin = cast(Begin, begin) if is_begin else spawning(cast(Callable[[], WorkerSpec], begin))
+        self._begin = begin
         self._idle_s = idle_s
         self._clock = clock
         self._spare_deaths = math.inf if spare_deaths is None else spare_deaths

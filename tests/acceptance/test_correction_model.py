@@ -9,12 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ocrwatch.correction.edits import Edit, apply, undo
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
@@ -88,19 +91,21 @@ def worker() -> Iterator[Client]:
                 process.send_signal(signal.SIGKILL)
 
 
+OPTIONS = {"gpu_layers": 0, "context_tokens": 2048, "threads": 2, "mmap": True, "calibration": {"gain": 1.0, "margin": 0.0}}
+
+
 @pytest.fixture(scope="module")
 def loaded(smollm2: str) -> Iterator[tuple[Client, dict[str, Any]]]:
     """A worker with the small model, and its hello."""
     with worker() as client:
-        options = {"model_path": smollm2, "gpu_layers": 0, "context_tokens": 2048, "threads": 2, "mmap": True}
-        yield client, client.ask({**options, "calibration": {"gain": 1.0, "margin": 0.0}})
+        yield client, client.ask({**OPTIONS, "model_path": smollm2})
 
 
 def test_worker_says_what_it_loaded(loaded: tuple[Client, dict[str, Any]]) -> None:
     """The hello names device, layers, parameters, memory, time and whether alternatives branch."""
     _, hello = loaded
     assert hello["device"] == "cpu"
-    assert (hello["layers_on_gpu"], hello["layers"]) == (0, 31)
+    assert (hello["layers_on_gpu"], hello["layers"], hello["gpu_bytes"]) == (0, 31, 0)
     assert 130_000_000 < hello["parameters"] < 140_000_000
     assert 50_000_000 < hello["memory_bytes"] < 1_500_000_000
     assert hello["branching"] is True
@@ -125,6 +130,42 @@ def test_same_page_gives_the_same_edits_whatever_came_before(loaded: tuple[Clien
     client.correct(CorrectionRequest("Anothcr page altogethcr, with otber words."))
     again = client.correct(request)
     assert (again.edits, again.refused) == (first.edits, first.refused)
+
+
+@pytest.mark.parametrize("prompt", [None, "Financial document: invoice, payment, total amount."])
+def test_page_comes_out_as_in_a_fresh_process(loaded: tuple[Client, dict[str, Any]], smollm2: str, prompt: str | None) -> None:
+    """Whatever stands in the cache from pages before, with the same prompt and with others: the same edits, equally sure."""
+    request = CorrectionRequest(
+        "The recipiont automatically receives a licerise from the original licensors, to run, modify and propagate tlie work.\n"
+        "You are not responsib1e for enforcing compliance by third parties witb this Licence. Tbe total was $1O0.00.\n",
+        prompt=prompt,
+    )
+    answers = []
+    for _ in range(2):
+        with worker() as client:
+            client.ask({**OPTIONS, "model_path": smollm2})
+            answers.append(client.correct(request))
+    used = loaded[0]
+    for before in (replace(request, text=TUTORIAL), replace(request, prompt="A poem."), replace(request, text="Anothcr pago.\n")):
+        used.correct(before)
+    answers.append(used.correct(request))
+    first = answers[0]
+    assert len(first.edits) >= 4
+    for answer in answers[1:]:
+        assert [replace(edit, score=0.0) for edit in answer.edits] == [replace(edit, score=0.0) for edit in first.edits]
+        assert [edit.score for edit in answer.edits] == pytest.approx([edit.score for edit in first.edits], abs=1e-3)
+        assert answer.refused == first.refused
+
+
+def test_worker_decides_for_itself_what_it_is_not_told(smollm2: str) -> None:
+    """As many layers as the build takes, mapped or read; word lists are made ready while the model loads."""
+    with worker() as client:
+        lists = [{"languages": ["en"], "dictionary": ["Holloway"]}, {"languages": ["xx"], "dictionary": []}]
+        options = {"gpu_layers": None, "mmap": "auto", "word_lists": lists, "calibration": OPTIONS["calibration"]}
+        hello = client.ask({"model_path": smollm2, **options})
+        assert hello["layers"] == 31
+        assert (hello["gpu_bytes"] > 0) == (hello["device"] == "gpu")
+        assert apply(TUTORIAL, client.correct(CorrectionRequest(TUTORIAL)).edits) == TUTORIAL_CORRECTED
 
 
 def test_clean_page_is_left_alone(loaded: tuple[Client, dict[str, Any]]) -> None:
@@ -178,6 +219,49 @@ def test_rewrite_never_adds_what_is_not_there(loaded: tuple[Client, dict[str, An
     assert len(corrected) < len(text) + 5
     assert all(r.why for r in correction.refused)
     assert correction.refused or correction.why or correction.edits
+
+
+def test_prompt_beyond_one_batch_is_answered_as_in_small_ones(smollm2: str) -> None:
+    """What the model writes first does not depend on how its prompt was cut."""
+    from ocrwatch.correction.llama import BATCH_TOKENS, Llama, LoadOptions
+    from ocrwatch.correction.model import ModelWriter
+
+    class Watched(Llama):
+        batches: ClassVar[list[int]] = []
+        likeliest: ClassVar[list[int]] = []
+
+        def decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> NDArray[np.float32]:
+            rows = super().decode(entries)
+            self.batches.append(len(entries))
+            self.likeliest.extend(map(int, rows.argmax(axis=1)))
+            return rows
+
+    llama = Watched(LoadOptions(smollm2, gpu_layers=0, context_tokens=4096))
+    text = "The recipiont automatically receives a licence from the original licensors. " * 90
+    written = ModelWriter(llama).write("Correct the text.", text, max_tokens=8, expired=lambda: False)
+    assert written.why in ("", "the model's answer did not end")
+    assert llama.batches[0] == BATCH_TOKENS
+    assert max(llama.batches) == BATCH_TOKENS
+    first = llama.likeliest[0]
+    llama.likeliest.clear()
+    prompt = llama.tokenize(llama.chat_prompt("Correct the text.", text), first=True, special=True)
+    llama.clear()
+    for start in range(0, len(prompt), 200):
+        end = min(start + 200, len(prompt))
+        llama.decode([(prompt[i], i, 0, i == len(prompt) - 1) for i in range(start, end)])
+    assert llama.likeliest == [first]
+
+
+def test_rewrite_without_end_stops_at_the_pages_budget(smollm2: str) -> None:
+    """A line of more tokens than a batch, whose answer would take minutes: what was verified till then counts, and it is said."""
+    text = "The recipiont automatically receives a licence from the original licensors. " * 90 + "\n"
+    with worker() as client:
+        client.ask({**OPTIONS, "model_path": smollm2, "context_tokens": 8192})
+        correction = client.correct(CorrectionRequest(text, mode=Mode.REWRITE, budget_s=20.0))
+    assert correction.seconds < 40
+    assert "time" in correction.why
+    assert undo(apply(text, correction.edits), correction.edits) == text
+    assert len(apply(text, correction.edits)) < len(text) + 100
 
 
 def test_missing_model_says_what_to_do(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class FakeLlama:
         self._copies, self._truncates, self._ends = copies, truncates, ends
         self._memory: dict[int, list[tuple[int, object]]] = {}
         self._pieces: dict[int, str] = {}
+        self.head: tuple[int, ...] = ()
         self.rows = self.calls = 0
         self.batches: list[int] = []
 
@@ -78,6 +79,7 @@ class FakeLlama:
     def clear(self) -> None:
         """Forget everything."""
         self._memory.clear()
+        self.head = ()
 
     def truncate(self, sequence: int, position: int) -> bool:
         """Forget a sequence from a position on; False where that is not possible."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch.errors import CorruptFile, EncryptedFile, MissingPart
-from ocrwatch.ocr.engine import PageResult, PageSource
+from ocrwatch.ocr.engine import READING, PageResult, PageSource
 from ocrwatch.worker import child
 
 Message = dict[str, Any]
@@ -78,6 +78,8 @@ class _Worker:
             with Path(self._record).open("a", encoding="ascii") as record:
                 record.write(f"{number}\n")
         page = _document(request)["pages"][number - 1]
+        if page.get("source") != PageSource.TEXT_LAYER:
+            child.progress(stage=READING)
         _obey(page)
         result = PageResult(
             text=page["text"],

@@ -47,6 +47,7 @@ class Fault(StrEnum):
     SLOW = "slow"  # the content in small pieces, for three seconds in all
     WRONG_BYTES = "wrong_bytes"  # the right size, one byte another
     HUGE = "huge"  # the file is announced larger than any disk
+    NO_DIGEST = "no_digest"  # in place of each sha256 a path that leads out of the cache
 
 
 _STATUSES = {
@@ -64,8 +65,9 @@ class Hub:
     """The hub's content and behaviour; tests change it between requests.
 
     where: how the paths begin that the fault refuses. wait: what goes with TOO_MANY, by header. commit: what `main` is.
+    lasts: how often a status is answered before the fault is over.
     at_half: called once, between the two halves of the next content. requests: method and path of all there were.
-    authorizations: the header of that name, or none, of each request.
+    authorizations: the path of each request, and the header of that name or none.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Hub:
     fault: Fault = Fault.NONE
     where: str = "/"
     wait: dict[str, str] = field(default_factory=lambda: {"Retry-After": "3600"})
+    lasts: int = 10**6
     commit: str = COMMIT
     at_half: Callable[[], None] | None = None
     url: str = ""
@@ -95,7 +98,11 @@ class Hub:
             {
                 "rfilename": name,
                 "size": self.size(name),
-                "lfs": {"sha256": digest(data), "size": self.size(name), "pointerSize": 130},
+                "lfs": {
+                    "sha256": digest(data) if self.fault is not Fault.NO_DIGEST else "../../../victim",
+                    "size": self.size(name),
+                    "pointerSize": 130,
+                },
             }
             for name, data in self.files.items()
         ]
@@ -175,6 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._head(200, {"Content-Type": "text/html", "Content-Length": "7"})
                 self.wfile.write(b"<html/>" if self.command == "GET" else b"")
             case fault if fault in _STATUSES:
+                self.hub.lasts -= 1
+                self.hub.fault = fault if self.hub.lasts else Fault.NONE
                 self._head(_STATUSES[fault], self.hub.wait if fault is Fault.TOO_MANY else {})
             case _:
                 return False

@@ -16,7 +16,7 @@ from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.worker.access import MountAccess, RemoteAccess
 from ocrwatch.worker.share import Share
-from ocrwatch.worker.supervised import WorkerState
+from ocrwatch.worker.supervised import WorkerState, spawning
 from tests.faults.waiting import wait_until
 from tests.faults.workers import scripted
 
@@ -92,7 +92,7 @@ def test_archiving_runs_in_the_child_when_either_end_may_hang(
 def test_requests_that_wait_behind_one_that_hangs_fail_with_it_and_later_ones_do_not() -> None:
     """Sixteen jobs on a dead share must not wait a minute each; when it is back, they are asked again."""
     access = RemoteAccess("nas", clock=time.monotonic, answer_s=1.0)
-    access._worker._spec = lambda: scripted()
+    access._worker._begin = spawning(lambda: scripted())
     access.run("noise", {})
     errors: list[ShareOffline] = []
 

@@ -600,6 +600,14 @@ def test_raw_text_is_published_when_no_model_is_to_be_had_and_superseded_when_it
     assert model.status().waiting == 0
 
 
+def test_raw_text_is_published_when_the_model_takes_too_long_to_load(bench: Bench) -> None:
+    """Or to be fetched, at the first run: the sidecar says that it was not busy with others."""
+    bench.with_model(wait_s=0.5, hangs=True)
+    job = bench.run_new("a.pdf", {"text": "tbe one"})
+    assert (job.state, bench.text("a.pdf")) == (JobState.AWAITING_CORRECTION, "tbe one")
+    assert "still being fetched or loaded" in bench.metadata("a.pdf")["uncorrected_reason"]
+
+
 def test_raw_text_stays_when_its_scan_goes_before_the_model_is_back(bench: Bench) -> None:
     """The inbox saw it while the job was waiting for the model."""
     (bench.folder / "no-memory").touch()
@@ -731,6 +739,16 @@ def test_model_is_not_loaded_for_a_job_whose_recognition_has_not_begun(bench: Be
     assert bench.text("a.pdf") == "the two"
 
 
+def test_model_is_not_loaded_for_pages_that_have_a_text_of_their_own(bench: Bench) -> None:
+    """Born digital: nothing was misread, and nothing is corrected. With the first page that is an image it is loaded."""
+    model, layer = bench.with_model(), {"text": "tbe layer", "source": "text_layer"}
+    assert bench.run_new("a.pdf", layer, layer).state is JobState.DONE
+    assert (model.status().epoch, model.status().leases) == (0, 0)
+    bench.run_new("b.pdf", layer, {"text": "tbe scan"})
+    assert bench.text("b.pdf") == "tbe layer\fthe scan"
+    assert model.status().epoch == 1
+
+
 def test_model_is_not_loaded_for_a_job_that_was_read_and_corrected_before(bench: Bench) -> None:
     """Its share went before it was published; after a restart nothing but that is left to do."""
     bench.with_model()
@@ -753,6 +771,7 @@ def test_model_is_not_loaded_for_a_job_that_was_read_and_corrected_before(bench:
     assert bench.run(woken).state is JobState.DONE
     assert bench.text("a.pdf") == "the one"
     assert (model.status().epoch, model.status().worker.state) == (0, WorkerState.COLD)
+    assert bench.metadata("a.pdf")["correction"]["model"]["file"] == "model.gguf"
 
 
 def test_nothing_is_left_with_the_model_of_a_job_that_ended(bench: Bench) -> None:

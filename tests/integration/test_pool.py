@@ -18,7 +18,7 @@ from ocrwatch.errors import CorruptFile, EncryptedFile, Infrastructure, StateUnw
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import Inspection, PageTask, RecognitionPool
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
-from ocrwatch.worker.supervised import Supervised, WorkerState
+from ocrwatch.worker.supervised import Supervised, WorkerState, spawning
 from tests.faults.calls import failing
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import is_running, scripted, scripted_ocr
@@ -206,7 +206,7 @@ def test_stop_does_not_wait_for_a_worker_that_never_starts(make_pool: Make, tmp_
 
 def test_worker_whose_progress_nobody_could_take_is_replaced() -> None:
     """What it still has to say must not be taken for the answer to the next request."""
-    worker = Supervised(lambda: scripted(), idle_s=None, clock=time.monotonic)
+    worker = Supervised(spawning(lambda: scripted()), idle_s=None, clock=time.monotonic)
 
     def full(_: dict[str, Any]) -> None:
         raise StateUnwritable("the disk is full")

@@ -24,7 +24,7 @@ from ocrwatch.output.files import Likeness
 from ocrwatch.output.sidecar import Names, SidecarState
 from ocrwatch.worker.access import LocalAccess, RemoteAccess
 from ocrwatch.worker.share import Share
-from ocrwatch.worker.supervised import WorkerState
+from ocrwatch.worker.supervised import WorkerState, spawning
 from tests.faults.fake_share import FakeEvents
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import is_running, scripted
@@ -179,7 +179,7 @@ def test_root_that_is_not_there_is_offline(share: Share, tmp_path: Path) -> None
 def _scripted(answer_s: float) -> RemoteAccess:
     """A share whose process does what the test says."""
     access = RemoteAccess("nas", clock=time.monotonic, answer_s=answer_s)
-    access._worker._spec = lambda: scripted()
+    access._worker._begin = spawning(lambda: scripted())
     return access
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
+import llama_cpp.llama_cpp as bindings
 import pytest
 
 from ocrwatch.correction.llama import Llama, LoadOptions
@@ -136,8 +136,8 @@ class FailingBuild:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *lines: str, level: int = 4) -> None:
         self._lines, self._level = lines, level
         self._log: Callable[[int, bytes, Any], None]
-        monkeypatch.setattr(llama_cpp, "llama_log_set", self._keep_log)
-        monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", self._load)
+        monkeypatch.setattr(bindings, "llama_log_set", self._keep_log)
+        monkeypatch.setattr(bindings, "llama_model_load_from_file", self._load)
 
     def _keep_log(self, callback: Callable[[int, bytes, Any], None], _: object) -> None:
         self._log = callback
@@ -206,10 +206,10 @@ def test_file_is_mapped_unless_all_of_it_goes_to_a_gpu(
 ) -> None:
     """What a person set holds; else the file is read where it is only passed through."""
     build = FailingBuild(monkeypatch)
-    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: offloads)
+    monkeypatch.setattr(bindings, "llama_supports_gpu_offload", lambda: offloads)
     with pytest.raises(ModelUnavailable):
         Llama(options)
-    assert build.parameters.load_mode == getattr(llama_cpp, mode)
+    assert build.parameters.load_mode == getattr(bindings, mode)
 
 
 def test_cpu_alone_sees_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_cpu_alone_sees_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_: bytes, parameters: Any) -> None:
         seen.append(ctypes.c_void_p.from_address(parameters.devices).value)
 
-    monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", load)
+    monkeypatch.setattr(bindings, "llama_model_load_from_file", load)
     with pytest.raises(ModelUnavailable):
         Llama(LoadOptions("m", gpu_layers=0))
     assert seen == [None]
