@@ -17,6 +17,7 @@ from typing import Any
 
 from ocrwatch import modelling
 from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, Watch
+from ocrwatch.correction.loading import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
@@ -163,6 +164,13 @@ def correction_plan(settings: Configuration, inbox: InboxSettings) -> Correction
         digit_to_letter=common.digit_to_letter,
         dictionary=tuple(_words(own.dictionary)) if own.dictionary else (),
     )
+
+
+def model_plan(settings: Configuration) -> ModelPlan:
+    """How the model is found, placed and loaded, with the word lists that the pages of the inboxes are corrected with."""
+    plans = ((inbox, correction_plan(settings, inbox)) for inbox in settings.inboxes)
+    word_lists = dict.fromkeys((inbox.languages, plan.dictionary) for inbox, plan in plans if plan is not None)
+    return modelling.plan_of(settings, threads=cores(), word_lists=tuple(word_lists))
 
 
 def profile_prompt(settings: Configuration | None, profile: str) -> str | None:

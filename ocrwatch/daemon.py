@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
-from ocrwatch import composition, modelling
+from ocrwatch import composition
 from ocrwatch.config import Configuration, InboxSettings, load
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
@@ -132,7 +132,7 @@ class Daemon:
     def _model_owner(self) -> ModelOwner | None:
         if all(composition.correction_plan(self._settings, inbox) is None for inbox in self._settings.inboxes):
             return None
-        plan = modelling.plan_of(self._settings, threads=composition.cores())
+        plan = composition.model_plan(self._settings)
         return ModelOwner(plan, clock=self._clock, on_back=lambda: self._dispatcher.feed_all())
 
     def _inbox(self, settings: InboxSettings) -> Inbox:

@@ -184,7 +184,10 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
 
 def _owner(settings: Configuration, state: Path) -> ModelOwner:
     # Calibrations come from the true state folder; what the fetcher remembers goes with this one.
-    plan = replace(modelling.plan_of(settings, threads=composition.cores()), fetch=modelling.fetch_spec(state))
+    plan = replace(
+        composition.model_plan(settings),
+        fetch=modelling.fetch_spec(state),
+    )
     return ModelOwner(plan, clock=time.monotonic, on_back=lambda: None)
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from ocrwatch.correction.token import hub_environment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 
 log = logging.getLogger(__name__)
+
+WordListKey = tuple[tuple[str, ...], tuple[str, ...]]
+"""Languages, and the words of an inbox's own."""
 
 _PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 _MARGIN_BYTES = 512 * 2**20  # of a card's free memory that stays free, for its other users and for what is not counted
@@ -55,8 +58,8 @@ def fetch_spec(state_dir: Path) -> WorkerSpec:
     )
 
 
-def plan_of(settings: Configuration, *, threads: int) -> ModelPlan:
-    """How the model is found, placed and loaded."""
+def plan_of(settings: Configuration, *, threads: int, word_lists: Sequence[WordListKey] = ()) -> ModelPlan:
+    """How the model is found, placed and loaded. word_lists: made ready meanwhile."""
     model, calibrations = settings.model, Calibrations(settings.state_dir)
 
     def load(file: ModelFile, placing: Placing) -> WorkerSpec:
@@ -72,6 +75,7 @@ def plan_of(settings: Configuration, *, threads: int) -> ModelPlan:
                 "threads": threads,
                 "mmap": model.mmap,
                 "calibration": asdict(found.calibration),
+                "word_lists": [{"languages": languages, "dictionary": words} for languages, words in word_lists],
             },
             environment=_PATIENT_THREADS | _visible(placing),
             start_s=model.load_timeout,
@@ -104,7 +108,7 @@ def _visible(placing: Placing) -> dict[str, str]:
 @contextlib.contextmanager
 def loaded_model(settings: Configuration, scratch: Path) -> Iterator[tuple[ModelFile, WorkerProcess]]:
     """The model's file, and its process, loaded, for a command that needs it once. Raises what keeps it from being had."""
-    plan = plan_of(settings, threads=len(os.sched_getaffinity(0)))
+    plan = plan_of(settings, threads=len(os.sched_getaffinity(0)), word_lists=[(settings.inboxes[0].languages, ())])
     loader = Loader(replace(plan, fetch=fetch_spec(scratch)), clock=time.monotonic)
     worker = loader.load(threading.Event(), None)
     assert loader.file is not None

@@ -241,8 +241,8 @@ def test_process_that_outlasts_its_kill_is_known_as_such_and_reaped_later(end: C
         assert time.monotonic() - begun < 3.0
         assert not worker.is_gone()
         assert not is_reaped(worker.pid)
-    assert comes_true(lambda: is_reaped(worker.pid), within_s=5)
-    assert worker.is_gone()
+    assert comes_true(worker.is_gone, within_s=5)
+    assert is_reaped(worker.pid)
     worker.release()
 
 
