@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import importlib.util
 import os
@@ -66,6 +67,27 @@ class LoadOptions:
     mmap: bool | None = None
 
 
+class _NativeLog:
+    """The last lines that llama.cpp said. It has one log for the whole process, and calls it as long as the process lives."""
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
+        self._callback = llama_cpp.llama_log_callback(self._on_line)
+        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _on_line(self, level: int, text: bytes, _: object) -> None:
+        if level == _DEBUG_LEVEL:  # thousands of lines, which would push out those that are read here
+            return
+        self.lines.append((level, text.decode("utf-8", "replace").strip()))
+        if level == _ERROR_LEVEL:  # after an abort these are the only words that are left of this process
+            with contextlib.suppress(OSError):
+                os.write(_STDERR, text)
+
+
+_native_log = functools.cache(_NativeLog)
+"""Made once and never freed: a model that is gone must not take with it what llama.cpp calls."""
+
+
 class Llama:
     """A loaded model with one context of several sequences that share their cache."""
 
@@ -74,9 +96,7 @@ class Llama:
 
         Raises ModelUnavailable with llama.cpp's own error line; DeviceFull where a GPU's memory was short.
         """
-        self._log: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
-        self._callback = llama_cpp.llama_log_callback(self._on_log)
-        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self._log = _native_log().lines
         llama_cpp.llama_backend_init()
         self._model = self._load(options, progress)
         self.sequences = 1 if self._remembers_a_state() else MAX_SEQUENCES
@@ -91,14 +111,6 @@ class Llama:
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
         self.context_tokens = int(llama_cpp.llama_n_ctx(self._context))
         self.parameters = int(llama_cpp.llama_model_n_params(self._model))
-
-    def _on_log(self, level: int, text: bytes, _: object) -> None:
-        if level == _DEBUG_LEVEL:  # thousands of lines, which would push out those that are read here
-            return
-        self._log.append((level, text.decode("utf-8", "replace").strip()))
-        if level == _ERROR_LEVEL:  # after an abort these are the only words that are left of this process
-            with contextlib.suppress(OSError):
-                os.write(_STDERR, text)
 
     def _load(self, options: LoadOptions, progress: Callable[[float], None]) -> Any:
         def on_progress(fraction: float, _: object) -> bool:

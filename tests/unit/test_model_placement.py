@@ -12,6 +12,7 @@ from typing import Any
 import llama_cpp.llama_cpp as bindings
 import pytest
 
+from ocrwatch.correction import llama
 from ocrwatch.correction.llama import Llama, LoadOptions
 from ocrwatch.correction.placement import Placement, placement, was_short
 from ocrwatch.correction.worker import read_ahead
@@ -137,6 +138,7 @@ class FailingBuild:
         self._lines, self._level = lines, level
         self._log: Callable[[int, bytes, Any], None]
         monkeypatch.setattr(bindings, "llama_log_set", self._keep_log)
+        monkeypatch.setattr(llama, "_native_log", llama._NativeLog)  # the process's own log is taken up but once
         monkeypatch.setattr(bindings, "llama_model_load_from_file", self._load)
 
     def _keep_log(self, callback: Callable[[int, bytes, Any], None], _: object) -> None:
