@@ -19,7 +19,7 @@ from ocrwatch.correction.weights import weights_for
 from ocrwatch.errors import UsageError, WorkerDied
 
 if TYPE_CHECKING:
-    from ocrwatch.config import Configuration
+    from ocrwatch.settings import Configuration
     from ocrwatch.worker.process import WorkerProcess
 
 _EARLIER_PAGES = 8

@@ -18,25 +18,18 @@ from typing import Any
 
 import click
 
-from ocrwatch import __version__, calibrating, composition, config, direct, modelling
-from ocrwatch.config import Configuration
-from ocrwatch.correction.calibrations import Calibrations
+from ocrwatch import __version__, calibrating, composition, config, direct
+from ocrwatch.cli_model import model
+from ocrwatch.cli_options import ask_daemon, config_option, json_option, language_option, settings_if_any, socket_path
 from ocrwatch.correction.protocol import Mode
-from ocrwatch.correction.store import ModelFile
 from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
-from ocrwatch.errors import ConfigError, ModelUnavailable, OcrwatchError, UsageError
+from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
 from ocrwatch.journal.journal import Journal
-from ocrwatch.service import pulling, systemd, view
+from ocrwatch.service import systemd, view
 from ocrwatch.service.control import NoDaemon, ask
 from ocrwatch.service.why import Surroundings, explain
-from ocrwatch.worker.process import WorkerProcess
-
-_config_option = click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (default: /etc/ocrwatch/config.yaml)."
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_language_option = click.option("--language", "languages", multiple=True, help="ISO 639 code; may be repeated.")
+from ocrwatch.settings import Configuration
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @cli.command()
-@_config_option
+@config_option
 @click.option("--verbose", is_flag=True, help="Log what the file systems cannot do, too.")
 def run(config_path: Path | None, verbose: bool) -> None:
     """Run the daemon."""
@@ -85,13 +78,13 @@ def run(config_path: Path | None, verbose: bool) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the texts (default: beside).")
 @click.option("--engine", type=click.Choice(["auto", "tesseract", "aspose"]), help="OCR engine.")
-@_language_option
+@language_option
 @click.option("--mode", type=click.Choice(["rescore", "rewrite", "off"]), help="How the text is corrected.")
 @click.option("--model", type=click.Path(path_type=Path), help="A .gguf file.")
-@_config_option
+@config_option
 def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -> int:
     """Recognize and correct these files now, by the same pipeline."""
-    settings = direct.settings_for(paths, base=_optional(config_path), **choices)
+    settings = direct.settings_for(paths, base=settings_if_any(config_path), **choices)
     with _progress_bar("files") as progress:
         report = direct.process(settings, paths, progress=progress)
     for item in report:
@@ -119,11 +112,11 @@ def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--engine", type=click.Choice(["auto", "tesseract", "aspose"]), help="OCR engine.")
-@_language_option
-@_config_option
+@language_option
+@config_option
 def ocr(file: Path, engine: str | None, languages: tuple[str, ...], config_path: Path | None) -> None:
     """Print the raw text of a file, its pages separated by form feeds."""
-    settings = direct.settings_for((file,), base=_optional(config_path), engine=engine, languages=languages, mode="off")
+    settings = direct.settings_for((file,), base=settings_if_any(config_path), engine=engine, languages=languages, mode="off")
     pages = direct.recognize(settings, file)
     click.echo("\f".join(page.text for page in pages), nl=False)
 
@@ -131,19 +124,19 @@ def ocr(file: Path, engine: str | None, languages: tuple[str, ...], config_path:
 @cli.command()
 @click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
 @click.option("--model", type=click.Path(path_type=Path), help="A .gguf file.")
-@_language_option
+@language_option
 @click.option("--mode", type=click.Choice([str(m) for m in Mode]), default=None, help="Who proposes changes.")
 @click.option("--profile", help="default, financial, medical, or one of the configuration.")
 @click.option("--calibrate", "pairs", type=click.Path(path_type=Path), help="Fit the model to this folder's pages.")
-@_config_option
-@_json_option
+@config_option
+@json_option
 def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) -> None:
     """Correct a text; pages are separated by form feeds.
 
     With --calibrate, learn instead how far the model is to be believed, from a folder of texts as recognized, NAME.txt, each with
     its truth, NAME.gt.txt. Every later correction with that model uses what was found.
     """
-    settings = direct.settings_for((), base=_optional(config_path), model=choices["model"], languages=choices["languages"])
+    settings = direct.settings_for((), base=settings_if_any(config_path), model=choices["model"], languages=choices["languages"])
     if choices["pairs"] is not None:
         if file.name != sys.stdin.name or choices["mode"] or choices["profile"]:
             raise UsageError("--calibrate takes no text, mode or profile", "leave them out")
@@ -170,24 +163,24 @@ def _calibrate(settings: Configuration, pairs: Path, *, as_json: bool) -> None:
 
 
 @cli.command()
-@_config_option
-@_json_option
+@config_option
+@json_option
 def status(config_path: Path | None, as_json: bool) -> None:
     """Show inboxes, queue, workers and the model."""
-    answer = _ask(config_path, {"op": "status"})
+    answer = ask_daemon(config_path, {"op": "status"})
     for line in [json.dumps(answer, indent=1)] if as_json else view.status_lines(answer):
         click.echo(line)
 
 
 @cli.command()
 @click.argument("file")  # no click.Path: it would touch the file, and the share may be the one that hangs
-@_config_option
-@_json_option
+@config_option
+@json_option
 def why(file: str, config_path: Path | None, as_json: bool) -> None:
     """Say what has become of a file, and what comes next."""
     path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
     try:
-        answer = ask(_socket(config_path), {"op": "why", "path": path})
+        answer = ask(socket_path(config_path), {"op": "why", "path": path})
     except NoDaemon:
         answer = _why_from_journal(config.load(config_path or config.default_path()), path)
     for line in [json.dumps(answer, indent=1)] if as_json else view.why_lines(answer):
@@ -213,17 +206,17 @@ def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
 @cli.command()
 @click.argument("files", nargs=-1)
 @click.option("--all-failed", is_flag=True, help="Every file that failed, was set aside, or is partial.")
-@_config_option
+@config_option
 def retry(files: tuple[str, ...], all_failed: bool, config_path: Path | None) -> None:
     """Try files again that failed or were set aside."""
     if bool(files) == all_failed:
         raise UsageError("name files, or --all-failed, and not both")
     request = {"op": "retry", "all": all_failed, "paths": [os.path.abspath(f) for f in files]}
-    click.echo(f"{_ask(config_path, request)['retried']} files are tried again")
+    click.echo(f"{ask_daemon(config_path, request)['retried']} files are tried again")
 
 
 @cli.command("check-config")
-@_config_option
+@config_option
 def check_config(config_path: Path | None) -> None:
     """Report every problem of the configuration, with path and line."""
     path = config_path or config.default_path()
@@ -232,12 +225,12 @@ def check_config(config_path: Path | None) -> None:
 
 
 @cli.command()
-@_config_option
-@_json_option
+@config_option
+@json_option
 def doctor(config_path: Path | None, as_json: bool) -> int:
     """Say what this machine lacks, and the command that mends it."""
     today = datetime.fromtimestamp(time.time(), UTC).date()  # noqa: TID251 - the command line hands it out
-    findings = examine(_optional(config_path), today=today)
+    findings = examine(settings_if_any(config_path), today=today)
     if as_json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
     else:
@@ -246,90 +239,4 @@ def doctor(config_path: Path | None, as_json: bool) -> int:
     return 3 if any(finding.verdict == "bad" for finding in findings) else 0
 
 
-@cli.group()
-def model() -> None:
-    """Fetch, list, check or unload the correction model."""
-
-
-@model.command()
-@_config_option
-def pull(config_path: Path | None) -> None:
-    """Fetch the configured model; the only command that goes online."""
-    with pulling.shown() as progress:
-        reply = _fetcher(config_path, "fetch", progress=progress)
-    file = ModelFile.from_json(reply)
-    licence = file.licence or "not named by its card"
-    click.echo(f"{file.path}\n  sha256 {file.sha256}\n  licence {licence}: read it before you use the model")
-
-
-@model.command("list")
-@_config_option
-def list_models(config_path: Path | None) -> None:
-    """List the models on this machine."""
-    models = _fetcher(config_path, "list")["models"]
-    calibrations = _calibrations(config_path)
-    for entry in models:
-        click.echo(f"{entry['size_bytes'] / 1e6:8.0f} MB  {entry.get('repository') or '-'}  {entry['path']}")
-        try:
-            told = calibrations.of(Path(entry["path"])).state
-        except ModelUnavailable as error:  # the others are listed all the same
-            told = error.message
-        click.echo(f"{'':13}{told}")
-    if not models:
-        click.echo("no model is here; run: ocrwatch model pull", err=True)
-
-
-@model.command()
-@_config_option
-def verify(config_path: Path | None) -> None:
-    """Read the configured model whole and check its sha256."""
-    with pulling.shown() as progress:
-        file = ModelFile.from_json(_fetcher(config_path, "verify", progress=progress))
-    click.echo(f"{file.path}: sha256 {file.sha256}")
-    click.echo(f"  {_calibrations(config_path).of(file.path)}")
-
-
-def _calibrations(config_path: Path | None) -> Calibrations:
-    return Calibrations((_optional(config_path) or direct.bare_settings()).state_dir)
-
-
-_UNLOADED = {"loading": "the load is given up; a download goes on", "busy": "unloading as soon as the page in hand is done"}
-
-
-@model.command()
-@_config_option
-def unload(config_path: Path | None) -> None:
-    """Have the daemon unload the model now."""
-    answer = _ask(config_path, {"op": "unload"})
-    click.echo(_UNLOADED.get(answer["state"], "unloading" if answer["pid"] else "no model was loaded"))
-
-
-def _fetcher(
-    config_path: Path | None, operation: str, progress: Callable[[dict[str, Any]], None] | None = None
-) -> dict[str, Any]:
-    settings = _optional(config_path) or direct.bare_settings()
-    wish = modelling.wish_of(settings).to_json() | ({"download": "auto"} if operation == "fetch" else {})
-    worker = WorkerProcess(modelling.fetch_spec(settings.state_dir))
-    try:
-        return worker.call({"op": operation, "wish": wish}, deadline_s=300.0, progress=progress)
-    finally:
-        worker.stop()
-
-
-def _ask(config_path: Path | None, request: dict[str, Any]) -> dict[str, Any]:
-    socket = _socket(config_path)
-    try:
-        return ask(socket, request)
-    except NoDaemon as error:
-        raise OcrwatchError(f"no daemon listens at {socket}", "start it: systemctl start ocrwatch, or ocrwatch run") from error
-
-
-def _socket(config_path: Path | None) -> Path:
-    return config.socket_of(config_path or config.default_path())
-
-
-def _optional(config_path: Path | None) -> Configuration | None:
-    """The named configuration, the default one where there is one, else None: these commands work without."""
-    if config_path is not None:
-        return config.load(config_path)
-    return config.load(config.default_path()) if config.default_path().exists() else None
+cli.add_command(model)

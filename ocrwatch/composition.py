@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch import modelling
-from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, Watch
 from ocrwatch.correction.loading import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
@@ -29,6 +28,7 @@ from ocrwatch.ocr.languages import debian_package, tesseract_name
 from ocrwatch.ocr.licence import Licence, find_licence
 from ocrwatch.output.sidecar import names
 from ocrwatch.output.tree import OutputTree
+from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, Watch
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
@@ -237,6 +237,7 @@ def treatment(
         correction=plan,
         archive=None if archive is None else ArchivePlan(archive, after_s=inbox.archive_after),
         hocr=inbox.output.hocr,
+        pdf=inbox.output.pdf,
     )
 
 

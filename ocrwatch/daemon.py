@@ -9,13 +9,12 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
 
 from ocrwatch import composition
-from ocrwatch.config import Configuration, InboxSettings, load
+from ocrwatch.config import load
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import OcrwatchError
@@ -31,12 +30,15 @@ from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output.archivist import Archivist
+from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.service import systemd
 from ocrwatch.service.answers import Answers
 from ocrwatch.service.claims import held_inboxes, held_state_dir
 from ocrwatch.service.control import ControlServer
+from ocrwatch.service.signals import signals_into
+from ocrwatch.settings import Configuration, InboxSettings
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Share
@@ -74,7 +76,7 @@ class Daemon:
         Raises OcrwatchError when it cannot start.
         """
         paths = [inbox.path for inbox in self._settings.inboxes]
-        with contextlib.ExitStack() as parts, _signal_pipe(self._signals) as wakeup:
+        with contextlib.ExitStack() as parts, signals_into(self._signals) as wakeup:
             parts.enter_context(held_state_dir(self._settings.state_dir))
             parts.enter_context(held_inboxes(paths))
             self._build(parts)
@@ -106,7 +108,8 @@ class Daemon:
         self._arrivals = Arrivals(self._on_hint, dropped=is_ours, table=self._table)
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inboxes}
         self._treatments = {inbox.name: self._treatment(inbox, engines.of_inbox[inbox.name]) for inbox in settings.inboxes}
-        shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock)
+        self._pdfs = PdfMaker(memory_bytes=settings.ocr.page_memory)
+        shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock, self._pdfs)
         self._dispatcher = Dispatcher(
             Pipeline(shared),
             journal=self._journal,
@@ -285,6 +288,7 @@ class Daemon:
         for inbox in self._inboxes.values():
             for territory in inbox.territories():
                 territory.wake.set()
+        self._pdfs.stop()
         for stop in (self._pool.stop, *([self._model.stop] if self._model is not None else [])):
             stop(drain_s=_DRAIN_S)
         for inbox in self._inboxes.values():
@@ -308,20 +312,3 @@ def _rest_after(step: Callable[[], float], inbox: str) -> float:
     except Exception:
         log.exception("inbox %s: unforeseen trouble, looked at again in %d s", inbox, _TROUBLE_S)
     return _TROUBLE_S
-
-
-@contextlib.contextmanager
-def _signal_pipe(seen: set[int]) -> Iterator[int]:
-    """Signals only leave their number here and wake the main loop through the descriptor that this yields."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before: Mapping[int, Any] = {number: signal.signal(number, lambda n, _: seen.add(n)) for number in wanted}
-    before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(before_fd)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)

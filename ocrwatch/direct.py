@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch import composition, modelling
-from ocrwatch.config import After, Configuration, CorrectionMode, InboxSettings, ModelSettings
 from ocrwatch.correction.edits import Edit, apply
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
@@ -21,6 +20,7 @@ from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import OcrwatchError, UsageError
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Kind
+from ocrwatch.intake.ignore import PDF_SUFFIX
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
@@ -28,8 +28,10 @@ from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.ocr.engine import EngineName, PageResult
 from ocrwatch.ocr.pool import PageTask, RecognitionPool
+from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
+from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, ModelSettings
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Reach, Share
@@ -161,7 +163,8 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
         treatments = {
             inbox.name: _treatment(settings, inbox, engines.of_inbox[inbox.name], share, journal) for inbox in settings.inboxes
         }
-        parts = Parts(journal, Checkpoints(state / "jobs"), pool, model, time.monotonic)
+        pdfs = PdfMaker(memory_bytes=settings.ocr.page_memory)
+        parts = Parts(journal, Checkpoints(state / "jobs"), pool, model, time.monotonic, pdfs)
         dispatcher = Dispatcher(
             Pipeline(parts),
             journal=journal,
@@ -174,6 +177,7 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
             yield _Bench(journal, pool, model, dispatcher, treatments)
         finally:
             dispatcher.begin_stop()
+            pdfs.stop()
             pool.stop(drain_s=0.0)
             if model is not None:
                 model.stop(drain_s=0.0)
@@ -226,6 +230,8 @@ def _enter(bench: _Bench, settings: Configuration, path: Path) -> Job | Reported
     whole = Path(os.path.abspath(path))
     inbox = next(i for i in settings.inboxes if i.path == whole.parent)
     treatment = bench.treatments[inbox.name]
+    if treatment.pdf and whole.name.lower().endswith(PDF_SUFFIX):  # named by a pattern of the shell, beside its scan
+        return Reported(str(path), "left out: a searchable PDF", failed=False)
     try:
         scan = treatment.scans(whole.name)
         seen = scan.share.look(scan.root, whole.name, closely=False)

@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from ocrwatch import composition, modelling
-from ocrwatch.config import Configuration, InboxSettings, Watch
 from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.direct import bare_settings
 from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.intake import mounts
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.licence import Licence, find_licence
+from ocrwatch.settings import Configuration, InboxSettings, Watch
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.worker import sandbox
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec

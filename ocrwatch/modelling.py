@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ocrwatch.config import Configuration
 from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.driver import has_driver
 from ocrwatch.correction.loading import Loader, ModelPlan
 from ocrwatch.correction.placing import GpuPolicy, Placing
 from ocrwatch.correction.store import Download, ModelFile, ModelWish
 from ocrwatch.correction.token import hub_environment
+from ocrwatch.settings import Configuration
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 
 log = logging.getLogger(__name__)

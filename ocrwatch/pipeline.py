@@ -38,6 +38,7 @@ from ocrwatch.output import hocr
 from ocrwatch.output.assemble import PageOutcome, assemble
 from ocrwatch.output.document import Document, Source
 from ocrwatch.output.files import Likeness
+from ocrwatch.output.searchable import PdfMaker, laid_pages
 from ocrwatch.output.sidecar import Published, SidecarState
 from ocrwatch.treatment import CorrectionPlan, Treatment
 from ocrwatch.worker.supervised import backoff_s
@@ -57,6 +58,7 @@ class Parts:
     pool: RecognitionPool
     model: ModelOwner | None
     clock: Callable[[], float]
+    pdfs: PdfMaker | None = None
 
 
 class Pipeline:
@@ -68,6 +70,7 @@ class Pipeline:
         self._pool = parts.pool
         self._model = parts.model
         self._clock = parts.clock
+        self._pdfs = parts.pdfs
         # Mirrored folders in which a crash before this start may have left temporary files are found by no listing.
         self._tidied: set[tuple[str, str]] = set()
         self._reader = Reader(journal=parts.journal, checkpoints=parts.checkpoints, pool=parts.pool)
@@ -110,7 +113,7 @@ class Pipeline:
         """The scan's copy in the spool; made now unless it is there from before."""
         kept = self._checkpoints.spooled(job.id, treatment.settings)
         source = self._checkpoints.source(job.id)
-        if kept is not None and (source.is_file() or self._reader.is_complete(job)):
+        if kept is not None and (source.is_file() or (self._reader.is_complete(job) and not treatment.pdf)):
             spooled = kept
         else:
             source.unlink(missing_ok=True)
@@ -132,6 +135,7 @@ class Pipeline:
         found = texts.share.examine(texts.root, treatment.names(job.path))
         is_whole = found.state is SidecarState.OURS and found.complete and (found.corrected or treatment.correction is None)
         is_whole &= bool(found.hocr_sha256) or not treatment.hocr
+        is_whole &= bool(found.pdf_sha256 or found.pdf_reason) or not treatment.pdf
         if not is_whole or found.source_sha256 != spooled.sha256:
             return False
         self._journal.move(
@@ -148,7 +152,7 @@ class Pipeline:
 
     def _read_before(self, job: Job, treatment: Treatment, spooled: Spooled) -> Document | None:
         """The whole result of the same content, under another name or touched, if its sidecar still is as it was published."""
-        if treatment.hocr:
+        if treatment.hocr or treatment.pdf:
             return None  # where its words stand is in no sidecar that is read back
         for twin in self._journal.finished_like(job, sha256=spooled.sha256, settings=treatment.settings):
             try:
@@ -220,14 +224,16 @@ class Pipeline:
         if treatment.mirrored and folder not in self._tidied:
             texts.share.tidy(texts.root, folder[1], (OWN_PREFIX,))
             self._tidied.add(folder)
+        pdf, pdf_reason = self._pdf(job, treatment, document)
         published = texts.share.publish(
             texts.root,
             names,
-            document,
+            replace(document, pdf_reason=pdf_reason),
             like=Likeness(mode=spooled.mode, gid=spooled.gid),
             known=self._journal.published_hashes(job.inbox, job.path),
             make_directories=treatment.mirrored,
             hocr=self._hocr(job, treatment),
+            pdf=pdf,
         )
         for note in published.notes:
             log.debug("%s: %s", job.path, note)
@@ -240,6 +246,15 @@ class Pipeline:
         pages = self._journal.pages(job.id)
         results = (self._checkpoints.page(job.id, page.number) for page in pages)
         return self._checkpoints.save_hocr(job.id, hocr.render(results, count=len(pages), languages=treatment.languages))
+
+    def _pdf(self, job: Job, treatment: Treatment, document: Document) -> tuple[Path | None, str]:
+        """A file with the searchable PDF, or why there is none; neither where it is not wanted."""
+        if not treatment.pdf or self._pdfs is None:
+            return None, ""
+        file = self._checkpoints.pdf(job.id)
+        laid = laid_pages(document, lambda number: self._checkpoints.page(job.id, number))
+        why_not = self._pdfs.make(self._checkpoints.source(job.id), file, laid, count=len(document.pages))
+        return (None, why_not) if why_not else (file, "")
 
     # -- failures ------------------------------------------------------------------------------------------------
 

@@ -49,3 +49,8 @@ class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether the path is the folder or lies below it, by their names alone."""
+    return path == folder or folder in path.parents

@@ -59,6 +59,7 @@ class Treatment:
     correction: CorrectionPlan | None = None
     archive: ArchivePlan | None = None
     hocr: bool = False
+    pdf: bool = False
     psm: int | None = None
 
     def names(self, path: str) -> Names:

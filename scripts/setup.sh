@@ -15,6 +15,7 @@ packages=(
   pkg-config libsystemd-dev # builds systemd-python
   tesseract-ocr-eng tesseract-ocr-osd tesseract-ocr-deu tesseract-ocr-fra # what Tesseract knows of languages
   fonts-dejavu-core         # the letters of the demo's and the tests' scans
+  poppler-utils             # the tests that read searchable PDFs back with another reader
   strace                    # the tests that kill the daemon at a chosen system call
   fuse3                     # the tests' network shares
   btrfs-progs xfsprogs      # the tests on file systems that share blocks

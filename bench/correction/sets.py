@@ -27,10 +27,10 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch import direct
-from ocrwatch.config import AsposeSettings, Configuration, OcrSettings
 from ocrwatch.correction.protocol import CorrectionRequest
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.ocr.engine import EngineName, PageResult, Word
+from ocrwatch.settings import AsposeSettings, Configuration, OcrSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache" / "correction"

@@ -17,9 +17,9 @@ from pathlib import Path
 from rapidfuzz.distance import Levenshtein
 
 from ocrwatch import direct
-from ocrwatch.config import AsposeSettings, Configuration, OcrSettings
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.settings import AsposeSettings, Configuration, OcrSettings
 
 _SLACK = 0.25  # by how much the beginning of the truth may be longer or shorter than what was read of it
 

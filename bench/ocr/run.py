@@ -25,9 +25,9 @@ from typing import Any
 from bench.ocr import accuracy, contest, memory, peers, scans
 from bench.ocr.contest import Contestant, Lap, Laps
 from bench.ocr.peers import Batch, Lacking
-from ocrwatch.config import OcrSettings
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.settings import OcrSettings
 
 Row = tuple[str, str, str, str]
 

@@ -53,9 +53,11 @@ class WordList:
 
     def _add(self, name: str) -> None:
         words, frequencies = top_n_list(name, WORDS_PER_LANGUAGE), get_frequency_dict(name)
+        zipfs = {frequency: _zipf(frequency) for frequency in set(frequencies.values())}  # some hundred for all the words
         for word in words:
-            zipf = _zipf(frequencies[word])
-            if any(c.isdigit() for c in word) or (len(word) <= 2 and zipf < _SHORT_WORDS_ZIPF):
+            zipf = zipfs[frequencies[word]]
+            has_digit = not word.isalpha() and any(c.isdigit() for c in word)
+            if has_digit or (len(word) <= 2 and zipf < _SHORT_WORDS_ZIPF):
                 continue
             self._zipf[word] = max(zipf, self._zipf.get(word, 0.0))
 

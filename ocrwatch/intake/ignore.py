@@ -13,9 +13,12 @@ from typing import Any
 SCAN_SUFFIXES = ("pdf", "jpg", "png", "tif", "jpeg", "tiff", "webp", "bmp", "gif", "jp2", "j2k", "jpx")  # the frequent first
 OWN_PREFIX = ".ocrwatch-"
 """Begins the name of every temporary file and private directory of ours."""
-OWN_SUFFIXES = (".txt", ".json", ".hocr")
+PDF_SUFFIX = ".ocr.pdf"
+"""Ends the name of every searchable PDF of ours: the only output that a scan might be taken for."""
+OWN_SUFFIXES = (".txt", ".json", ".hocr", PDF_SUFFIX)
 SCAN_ENDINGS = tuple(f".{suffix}" for suffix in SCAN_SUFFIXES)
-"""How every scan's name ends, in small letters. Such a name without one of the odd beginnings is met by no rule but a pattern."""
+"""How every scan's name ends, in small letters. Such a name without one of the odd beginnings, and without PDF_SUFFIX at its
+end, is met by no rule but a pattern."""
 ODD_BEGINNINGS = (".", "~")
 
 _UPLOAD = re.compile(
@@ -119,6 +122,8 @@ def _why_any(name: str) -> str | None:
         return "it is the companion that macOS writes beside a file"
     if _UPLOAD.search(name):
         return "it is an upload or edit in progress by its name; it is taken when it gets its final name"
+    if name.lower().endswith(PDF_SUFFIX):
+        return f"its name ends in {PDF_SUFFIX!r}, as those of the searchable PDFs do that ocrwatch writes"
     if name.startswith("."):
         return f"{name!r} is hidden: its name begins with a dot"
     return None

@@ -21,6 +21,7 @@ from ocrwatch.intake.ignore import (
     NO_PATTERNS,
     ODD_BEGINNINGS,
     OWN_PREFIX,
+    PDF_SUFFIX,
     SCAN_ENDINGS,
     Patterns,
     why_directory_ignored,
@@ -160,8 +161,8 @@ def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> Gener
             try:
                 if item.is_dir(follow_symlinks=False):  # asks for the status where a listing does not tell
                     (leftovers if name.startswith(OWN_PREFIX) else folders).append(name)
-                elif name.lower().endswith(SCAN_ENDINGS) and (
-                    (every_name and not name.startswith(ODD_BEGINNINGS))
+                elif (lowered := name.lower()).endswith(SCAN_ENDINGS) and (
+                    (every_name and not name.startswith(ODD_BEGINNINGS) and not lowered.endswith(PDF_SUFFIX))
                     or why_name_ignored(prefix + name, name, patterns) is None
                 ):
                     status = item.stat(follow_symlinks=False)

@@ -80,6 +80,10 @@ class Checkpoints:
         """The hOCR of the document, in a file from which it is published."""
         return self._write(job, "hocr", pieces)
 
+    def pdf(self, job: int) -> Path:
+        """Where the searchable PDF of the document is to be made, from which it is published."""
+        return self._folder(job) / "searchable.pdf"
+
     def drop_pages(self, job: int) -> None:
         """What was read belongs to other content or other settings."""
         for pattern in ("page-*.json", "correction-*.json", "model.json"):

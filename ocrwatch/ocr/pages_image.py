@@ -36,6 +36,9 @@ _LONG_SIDE_IN = 11.7  # of A4, to guess a resolution by
 _PLAUSIBLE_DPI = (50.0, 2400.0)
 _PLAUSIBLE_SIDE_IN = 45.0  # A0; a camera's 72 dpi would make larger pages
 _GUESS_DPI = (70.0, 600.0)
+_ORIENTATION = 0x0112
+_TURNS_DEG = {1: 0, 3: 180, 6: 90, 8: 270}  # the others are mirrored
+_SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
 class ImageDocument:
@@ -74,6 +77,40 @@ class ImageDocument:
                 upright = upright.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
         notes = () if scale == 1 else (f"scaled from {width} x {height} pixels to {target[0]} x {target[1]}",)
         return Rendered(upright, dpi * scale, notes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the whole file can be put into a PDF as it is: every frame is a page, and no page is mirrored."""
+        if self.format not in {"jpeg", "png", "tiff"}:
+            return False
+        upright = {1} if self.format == "tiff" else set(_TURNS_DEG)  # Pillow turns the frames of a TIFF, and others do not
+        orientations = set()
+        with self._translated("the scan cannot be opened"):
+            for frame in self._frames:
+                self._image.seek(frame)
+                orientations.add(self._image.getexif().get(_ORIENTATION, 1))
+        return len(self._frames) == getattr(self._image, "n_frames", 1) and orientations <= upright
+
+    @property
+    def turn_deg(self) -> int:
+        """By how much a plain file says that its image is to be turned clockwise."""
+        return _TURNS_DEG.get(self._image.getexif().get(_ORIENTATION, 1), 0)
+
+    def resolution(self, page: int) -> tuple[float, float]:
+        """Dots per inch of a page across and down, as its image is stored in a plain file, else as `upright` gives it."""
+        with self._translated(f"page {page} cannot be decoded"):
+            self._image.seek(self._frames[page - 1])
+            across, down = _resolution(self._image)
+            turned = self._image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS and not self.is_plain
+        return (down, across) if turned else (across, down)
+
+    def upright(self, page: int) -> Image.Image:
+        """The image of a page as it is, pixel by pixel, upright by EXIF."""
+        with self._translated(f"page {page} cannot be decoded"):
+            self._image.seek(self._frames[page - 1])
+            if self._image.mode == "1":
+                return ImageOps.exif_transpose(self._image)
+            return ImageOps.exif_transpose(_flattened(self._image))
 
     def text_layer(self, page: int, mode: PdfText, *, dpi: float = DEFAULT_DPI) -> TextLayer | None:
         """An image has none."""

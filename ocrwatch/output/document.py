@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocrwatch import __version__
 from ocrwatch.correction import edits as edits_
@@ -82,7 +82,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole document. An empty reason means complete, or corrected, unless a page says otherwise."""
+    """A whole document. An empty reason means complete, or corrected, unless a page says otherwise.
+
+    pdf_reason: why there is no searchable PDF, where one is wanted.
+    """
 
     source: Source
     pages: tuple[Page, ...]
@@ -94,6 +97,7 @@ class Document:
     profile: str = ""
     incomplete_reason: str = ""
     uncorrected_reason: str = ""
+    pdf_reason: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -149,6 +153,9 @@ class Claims:
     supersedes_text_sha256: str
     hocr_sha256: str
     supersedes_hocr_sha256: str
+    pdf_sha256: str
+    supersedes_pdf_sha256: str
+    pdf_reason: str
     complete: bool
     corrected: bool
 
@@ -158,18 +165,32 @@ def clean(text: str) -> str:
     return text.translate(_UNCLEAN)
 
 
+class Change(NamedTuple):
+    """Hashes of a file beside the text: of the one that was there, and of the one that is to be; empty for none."""
+
+    before: str = ""
+    after: str = ""
+
+
+NO_CHANGE = Change()
+
+
 def render(
-    document: Document, *, supersedes_text_sha256: str = "", hocr_sha256: str = "", supersedes_hocr_sha256: str = ""
+    document: Document, *, supersedes_text_sha256: str = "", hocr: Change = NO_CHANGE, pdf: Change = NO_CHANGE, pdf_name: str = ""
 ) -> Rendered:
-    """The text and the JSON, which names the hOCR too. Raises ValueError when an edit does not fit or a number is none."""
+    """The text and the JSON, which names what is beside. Raises ValueError when an edit does not fit or a number is none."""
     pages = [_cleaned(page) for page in document.pages]
     text = PAGE_SEPARATOR.join(edits_.apply(page.raw, page.edits) for page in pages).encode()
     text_sha256 = hashlib.sha256(text).hexdigest()
     hashes = {
         "text_sha256": text_sha256,
         "supersedes_text_sha256": supersedes_text_sha256,
-        "hocr_sha256": hocr_sha256,
-        "supersedes_hocr_sha256": supersedes_hocr_sha256,
+        "hocr_sha256": hocr.after,
+        "supersedes_hocr_sha256": hocr.before,
+        "pdf": pdf_name if pdf.after else None,
+        "pdf_reason": "" if pdf.after else document.pdf_reason,
+        "pdf_sha256": pdf.after,
+        "supersedes_pdf_sha256": pdf.before,
     }
     return Rendered(text=text, metadata=_seal(_body(document, pages) | hashes), text_sha256=text_sha256)
 
@@ -227,6 +248,9 @@ def claims(metadata: bytes) -> Claims | None:
         supersedes_text_sha256=str(data.get("supersedes_text_sha256", "")),
         hocr_sha256=str(data.get("hocr_sha256", "")),
         supersedes_hocr_sha256=str(data.get("supersedes_hocr_sha256", "")),
+        pdf_sha256=str(data.get("pdf_sha256", "")),
+        supersedes_pdf_sha256=str(data.get("supersedes_pdf_sha256", "")),
+        pdf_reason=str(data.get("pdf_reason", "")),
         complete=data.get("complete") is True,
         corrected=data.get("corrected") is True,
     )

@@ -1,4 +1,4 @@
-"""The text file and the JSON beside a scan, and the hOCR where it is wanted: how they are named, put on disk, and known again.
+"""The text file and the JSON beside a scan, and hOCR and PDF where wanted: how they are named, put on disk, and known again.
 
 The JSON goes first, the text is the commit. The JSON carries its own checksum, the others', and those of what they supersede, so
 that a sidecar can be judged by itself, without a journal. What the JSON says is `ocrwatch.output.document`.
@@ -6,9 +6,10 @@ that a sidecar can be judged by itself, without a journal. What the JSON says is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import NamedTuple
 from ocrwatch.errors import ForeignFile, OcrwatchError
 from ocrwatch.intake import beneath
 from ocrwatch.intake.beneath import Root
-from ocrwatch.intake.ignore import SCAN_SUFFIXES
+from ocrwatch.intake.ignore import PDF_SUFFIX, SCAN_SUFFIXES
 from ocrwatch.output import files
-from ocrwatch.output.document import Claims, Document, claims, render
+from ocrwatch.output.document import Change, Claims, Document, claims, render
 from ocrwatch.output.document import read_back as document_of
 from ocrwatch.output.files import Likeness
 
@@ -48,6 +49,12 @@ class Names:
         """The path of the hOCR."""
         return self.text.removesuffix(TEXT_SUFFIX) + HOCR_SUFFIX
 
+    @property
+    def pdf(self) -> str:
+        """The path of the searchable PDF."""
+        directory, slash, stem = self.text.removesuffix(TEXT_SUFFIX).rpartition("/")
+        return f"{directory}{slash}{_shortened(stem, scan=stem, suffix=PDF_SUFFIX)}{PDF_SUFFIX}"
+
 
 def names(path: str, *, naming: Naming) -> Names:
     """The sidecar of the scan `path`: deterministic, and different for different scans."""
@@ -63,9 +70,9 @@ def _replaced(name: str) -> str:
     return name if suffix != "pdf" or ambiguous else stem
 
 
-def _shortened(stem: str, *, scan: str) -> str:
-    """A stem that leaves room for each suffix; the hash keeps what was cut off apart."""
-    room_bytes = _NAME_MAX_BYTES - len(METADATA_SUFFIX)
+def _shortened(stem: str, *, scan: str, suffix: str = METADATA_SUFFIX) -> str:
+    """A stem that leaves room for the suffix; the hash keeps what was cut off apart."""
+    room_bytes = _NAME_MAX_BYTES - len(suffix)
     raw = os.fsencode(stem)
     if len(raw) <= room_bytes:
         return stem
@@ -93,7 +100,8 @@ _REPLACEABLE = frozenset({SidecarState.ABSENT, SidecarState.OURS, SidecarState.B
 class Examined:
     """A sidecar as it stands: the hashes of both files (empty: no such file), and what its JSON says, if it is one of ours.
 
-    hocr_sha256: of the hOCR that was published with it; supersedes_hocr_sha256: of the one that was there before.
+    hocr_sha256: of the hOCR that was published with it; supersedes_hocr_sha256: of the one that was there before. So for the PDF;
+    pdf_reason: why there is none, where one was wanted.
     """
 
     state: SidecarState
@@ -102,6 +110,9 @@ class Examined:
     metadata_sha256: str = ""
     hocr_sha256: str = ""
     supersedes_hocr_sha256: str = ""
+    pdf_sha256: str = ""
+    supersedes_pdf_sha256: str = ""
+    pdf_reason: str = ""
     complete: bool = False
     corrected: bool = False
 
@@ -133,6 +144,9 @@ def examine(root: Root, names: Names, *, known: Collection[str] = ()) -> Examine
         source_sha256=said.source_sha256,
         hocr_sha256=said.hocr_sha256,
         supersedes_hocr_sha256=said.supersedes_hocr_sha256,
+        pdf_sha256=said.pdf_sha256,
+        supersedes_pdf_sha256=said.supersedes_pdf_sha256,
+        pdf_reason=said.pdf_reason,
         complete=said.complete,
         corrected=said.corrected,
     )
@@ -179,20 +193,29 @@ def publish(
     known: Collection[str] = (),
     make_directories: bool = False,
     hocr: Path | None = None,
+    pdf: Path | None = None,
 ) -> Published:
     """Write the files, or raise ForeignFile, OutputUnwritable or ShareOffline and leave nothing new that counts.
 
-    hocr: a file of ours that holds the hOCR; None for none, and one that stands there is left alone.
+    hocr, pdf: files of ours that hold the hOCR and the searchable PDF; None for none, and one that stands there is left alone.
+    But a PDF of ours that could not be made anew (`pdf_reason`) goes: it shows what was read before. One that is somebody else's
+    costs only the PDF.
     """
     before = _replaceable(root, names, known)
-    change = _HocrChange(before.hocr_sha256 or before.supersedes_hocr_sha256, "")
-    if hocr is not None:
-        change = _hocr_change(root, names, before, hocr)
+    hocr_beside = _beside(root, names.hocr, hocr, known=(before.hocr_sha256, before.supersedes_hocr_sha256))
+    pdf_known = before.pdf_sha256, before.supersedes_pdf_sha256
+    try:
+        pdf_beside = _beside(root, names.pdf, pdf, known=pdf_known)
+    except ForeignFile as error:
+        pdf_beside = _beside(root, names.pdf, None, known=pdf_known)
+        document = replace(document, pdf_reason=str(error))
+    beside = hocr_beside, pdf_beside
     rendered = render(
         document,
         supersedes_text_sha256=before.text_sha256,
-        hocr_sha256=change.after,
-        supersedes_hocr_sha256=change.before,
+        hocr=hocr_beside.change,
+        pdf=pdf_beside.change,
+        pdf_name=names.pdf.rpartition("/")[2],
     )
     metadata = files.write_durably(
         root,
@@ -203,11 +226,14 @@ def publish(
         make_directories=make_directories,
     )
     try:
-        if hocr is not None:
-            files.write_durably(root, names.hocr, hocr, like=like, replaces={change.before})
+        for path, data, change in beside:
+            if data is not None:
+                files.write_durably(root, path, data, like=like, replaces={change.before})
+        if document.pdf_reason and pdf_beside.data is None:
+            _remove(root, names.pdf, pdf_known)
         text = files.write_durably(root, names.text, rendered.text, like=like, replaces={before.text_sha256})
     except OcrwatchError:
-        _withdraw(root, names, before=before, metadata_sha256=metadata.sha256, hocr=change)
+        _withdraw(root, names, before=before, metadata_sha256=metadata.sha256, beside=beside)
         raise
     return Published(
         names=names,
@@ -229,31 +255,44 @@ def _replaceable(root: Root, names: Names, known: Collection[str]) -> Examined:
     return before
 
 
-class _HocrChange(NamedTuple):
-    """The hashes of the hOCR that is there, and of the one that is to be; empty for none."""
+class _Beside(NamedTuple):
+    """A file that is published beside the text."""
 
-    before: str
-    after: str
+    path: str
+    data: Path | None
+    change: Change
 
 
-def _hocr_change(root: Root, names: Names, before: Examined, hocr: Path) -> _HocrChange:
-    """Raises ForeignFile when what stands there is not the one that the JSON has, or had when a crash came."""
-    standing, wanted = files.sha256_of(root, names.hocr) or "", files.hash_of(hocr)
-    if standing not in ("", wanted, before.hocr_sha256, before.supersedes_hocr_sha256):
+def _beside(root: Root, path: str, data: Path | None, *, known: tuple[str, str]) -> _Beside:
+    """What is to become of it. known: hashes of the one that the JSON has, and had when a crash came.
+
+    Raises ForeignFile when what stands there is none of these.
+    """
+    if data is None:
+        return _Beside(path, None, Change(known[0] or known[1]))
+    standing, wanted = files.sha256_of(root, path) or "", files.hash_of(data)
+    if standing not in ("", wanted, *known):
         raise ForeignFile(
-            f"{names.hocr!r} was not written by ocrwatch, or was changed since",
+            f"{path!r} was not written by ocrwatch, or was changed since",
             "move it away and run `ocrwatch retry` to have it written anew",
         )
-    return _HocrChange(standing, wanted)
+    return _Beside(path, data, Change(standing, wanted))
 
 
-def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: str, hocr: _HocrChange) -> None:
+def _remove(root: Root, path: str, known: Collection[str]) -> None:
+    with contextlib.suppress(ForeignFile):  # no file any more: it stays, like any that is not one that we know
+        for sha256 in filter(None, known):
+            files.remove(root, path, sha256=sha256)
+
+
+def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: str, beside: Iterable[_Beside]) -> None:
     """Take back a JSON whose text could not be written. One that replaced another stays: it names the text that it found."""
     if before.metadata_sha256:
         return
     try:
-        if hocr.after and not hocr.before:
-            files.remove(root, names.hocr, sha256=hocr.after)
+        for path, _, change in beside:
+            if change.after and not change.before:
+                files.remove(root, path, sha256=change.after)
         files.remove(root, names.metadata, sha256=metadata_sha256)
     except OcrwatchError:
         return  # the pair is broken, which counts as absent; the error that led here is the one to tell

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from ocrwatch.errors import OcrwatchError
+from ocrwatch.errors import Infrastructure, OcrwatchError
 from ocrwatch.worker import frames
 
 Message = dict[str, Any]
@@ -33,6 +34,10 @@ Handler = Callable[[Message], Message]
 Start = Callable[[Message], tuple[Message, Mapping[str, Handler]]]
 
 _PR_SET_PDEATHSIG = 1
+# No file is to blame for these. Memory is not among them: a page that wants too much of it meets its worker's limit.
+_OF_THE_MACHINE = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
+)
 _channel: socket.socket | None = None
 
 
@@ -84,6 +89,8 @@ def _reply(handler: Handler, request: Message) -> Message:
     except OcrwatchError as error:
         return {"error": error.to_wire()}
     except Exception as error:  # noqa: BLE001 - a request is a job of its own: the error is the answer
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            return {"error": Infrastructure(f"a worker could not go on: {error}", "run `ocrwatch doctor`").to_wire()}
         return {"error": {"kind": "WorkerRefused", "message": f"{type(error).__name__}: {error}"}}
 
 

@@ -92,6 +92,7 @@ def _publish(arguments: Values, _: Tell) -> Values:
         known=arguments["known"],
         make_directories=arguments["make_directories"],
         hocr=None if arguments["hocr"] is None else Path(arguments["hocr"]),
+        pdf=None if arguments["pdf"] is None else Path(arguments["pdf"]),
     )
     return asdict(published)
 

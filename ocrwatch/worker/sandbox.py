@@ -52,12 +52,14 @@ class Policy:
     """What a worker may touch beside the interpreter, its packages and the libraries of the machine.
 
     readable: files, and folders with all beneath. scratch: the one folder to write in; None for none.
-    gpu: it may drive the GPUs that are there.
+    gpu: it may drive the GPUs that are there. file_bytes: the largest file that it writes, in the scratch folder or
+    given to it open; None for what is usual.
     """
 
     readable: tuple[Path, ...] = ()
     scratch: Path | None = None
     gpu: bool = False
+    file_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def enter(policy: Policy) -> Confinement:
     _bound(resource.RLIMIT_CORE, 0)  # no page, and no text of one, in a core file
     _bound(resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS)
     if not devices:  # CUDA's files in memory count as files; there is no folder to write in
-        _bound(resource.RLIMIT_FSIZE, _LARGEST_FILE_BYTES if policy.scratch is not None else 0)
+        usual = _LARGEST_FILE_BYTES if policy.scratch is not None else 0
+        _bound(resource.RLIMIT_FSIZE, usual if policy.file_bytes is None else policy.file_bytes)
     sys.dont_write_bytecode = True  # the packages are read-only from here on
     lacking: list[str] = []
     known, filtered = 0, False

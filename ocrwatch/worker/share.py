@@ -116,6 +116,7 @@ class Share:
         known: Collection[str],
         make_directories: bool,
         hocr: Path | None = None,
+        pdf: Path | None = None,
     ) -> Published:
         """`sidecar.publish`."""
         arguments = {
@@ -126,6 +127,7 @@ class Share:
             "known": sorted(known),
             "make_directories": make_directories,
             "hocr": None if hocr is None else str(hocr),
+            "pdf": None if pdf is None else str(pdf),
         }
         told = self._access.run("publish", arguments)
         return Published(**(told | {"names": names, "notes": tuple(told["notes"])}))

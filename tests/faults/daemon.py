@@ -30,6 +30,8 @@ def wait_until(true: Callable[[], Any], *, timeout_s: float = 60.0, what: str = 
 class Service:
     """One `ocrwatch run` after another on the same configuration."""
 
+    module = "ocrwatch"
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir()
@@ -52,7 +54,7 @@ class Service:
         """Start the daemon and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ocrwatch", "run", "--config", str(self.config)], stdout=log, stderr=log
+                [sys.executable, "-m", self.module, "run", "--config", str(self.config)], stdout=log, stderr=log
             )
         wait_until(self._answers, what=f"the start of the daemon (log: {self.log})")
 

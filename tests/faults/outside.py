@@ -78,8 +78,8 @@ def suspended(service: Service) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tampered(service: Service, call: str, what: str, *, nth: int = 1, path: Path | None = None) -> Iterator[None]:
-    """The running daemon's nth use of a system call (in one thread, on `path`) goes as `what` says, in strace's words.
+def tampered(service: Service, call: str, what: str, *, nth: int | str = 1, path: Path | None = None) -> Iterator[None]:
+    """The running daemon's nth use of a system call (in one thread, on `path`) goes as `what` says, both in strace's words.
 
     The test is skipped where there is no strace, or where it may not trace.
     """
@@ -92,7 +92,7 @@ def tampered(service: Service, call: str, what: str, *, nth: int = 1, path: Path
     with said.open("wb") as errors, subprocess.Popen(command, stderr=errors) as tracer:
         try:
             wait_until(lambda: "attached" in said.read_text() or tracer.poll() is not None, what="the attachment of strace")
-            if tracer.poll() is not None:
+            if "attached" not in said.read_text():  # it may have done its work and be gone already
                 pytest.skip(f"strace may not trace here: {said.read_text()}")
             yield
         finally:

@@ -1,7 +1,7 @@
 """A recognition worker that reads its part from the file: a JSON object with what each page does to it.
 
     {"pages": [{"text": "..."}, {"die": true}, {"die_once": "MARK"}, {"hang": true}, {"restless": true}, {"corrupt": true},
-               {"wait_for": "MARK"}]}
+               {"wait_for": "MARK"}, {"text": "...", "boxed": true}]}
 
 MARK is a path: `die_once` ends the worker and makes it, `wait_for` answers when it is there; `restless` says for ever that it
 moves. Other first bytes are no document.
@@ -10,15 +10,17 @@ Every page that was begun leaves its number in the file named by the option `rec
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ocrwatch.errors import CorruptFile, EncryptedFile, MissingPart
-from ocrwatch.ocr.engine import READING, PageResult, PageSource
+from ocrwatch.ocr.engine import READING, PageResult, PageSource, Word
 from ocrwatch.worker import child
 
 Message = dict[str, Any]
@@ -56,10 +58,17 @@ def _obey(page: dict[str, Any]) -> None:
         raise CorruptFile("the page is damaged")
     if page.get("bug"):
         raise ValueError("nobody foresaw this page")
+    if "refused_until" in page and not Path(page["refused_until"]).exists():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "the page")
     if "lacks_until" in page and not Path(page["lacks_until"]).exists():
         raise MissingPart("the language is not installed", "install it")
     if "wait_for" in page:
         _wait_for(page["wait_for"])
+
+
+def _words(text: str) -> tuple[Word, ...]:
+    """The words of the text with places, for a page that is `boxed`."""
+    return tuple(Word(match[0], match.start(), (match.start(), 0, match.end(), 10)) for match in re.finditer(r"\S+", text))
 
 
 class _Worker:
@@ -91,6 +100,7 @@ class _Worker:
             dpi=300.0,
             confidence=0.9,
             trial=bool(page.get("trial")),
+            words=_words(page["text"]) if page.get("boxed") else (),
         )
         return result.to_json()
 

@@ -227,6 +227,45 @@ def test_crash_amid_a_supersession_with_hocr_can_be_retried(
     assert (tmp_path / "scan.pdf.hocr").read_bytes() == b"<html>3</html>"
 
 
+@pytest.mark.parametrize("nth", [2, 3, 4])
+def test_crash_amid_a_supersession_with_pdf_can_be_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hocr: Path, nth: int
+) -> None:
+    """With an hOCR beside it: whichever was not written, a third version may replace what stands there."""
+    pdf = hocr.with_name("searchable.pdf")
+    pdf.write_bytes(b"%PDF 1")
+    put(tmp_path, hocr=hocr, pdf=pdf)
+    pdf.write_bytes(b"%PDF 2")
+    hocr.write_bytes(b"<html>2</html>")
+    failing(monkeypatch, "write", errno.ENOSPC, first=nth)
+    with pytest.raises(OutputUnwritable):
+        put(tmp_path, CORRECTED, hocr=hocr, pdf=pdf)
+    monkeypatch.undo()
+    pdf.write_bytes(b"%PDF 3")
+    put(tmp_path, CORRECTED, hocr=hocr, pdf=pdf)
+    assert state(tmp_path) is SidecarState.OURS
+    assert (tmp_path / "scan.pdf.ocr.pdf").read_bytes() == b"%PDF 3"
+
+
+@pytest.mark.parametrize("nth", [None, 2, 3])
+def test_pdf_that_cannot_be_made_anew_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hocr: Path, nth: int | None) -> None:
+    """Also after a crash amid an earlier supersession, which left the first or the second one there."""
+    pdf = hocr.with_name("searchable.pdf")
+    pdf.write_bytes(b"%PDF 1")
+    put(tmp_path, pdf=pdf)
+    pdf.write_bytes(b"%PDF 2")
+    if nth is not None:
+        failing(monkeypatch, "write", errno.ENOSPC, first=nth)
+        with pytest.raises(OutputUnwritable):
+            put(tmp_path, CORRECTED, pdf=pdf)
+        monkeypatch.undo()
+    put(tmp_path, replace(CORRECTED, pdf_reason="it is signed"))
+    assert state(tmp_path) is SidecarState.OURS
+    assert not (tmp_path / "scan.pdf.ocr.pdf").exists()
+    said = json.loads((tmp_path / "scan.pdf.json").read_bytes())
+    assert (said["pdf"], said["pdf_reason"]) == (None, "it is signed")
+
+
 def test_pair_of_a_replaced_scan_is_superseded(tmp_path: Path) -> None:
     """The name is used again a day later: the sidecar is then that of the new bytes."""
     put(tmp_path, CORRECTED)

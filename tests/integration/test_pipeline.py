@@ -32,6 +32,7 @@ from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output import files
 from ocrwatch.output.document import raw_pages
+from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.sidecar import Naming
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.treatment import CorrectionPlan, Treatment
@@ -59,6 +60,7 @@ class Bench:
         self.wall = FakeClock(1_700_000_000.0)
         self.treatment = self._treatment()
         self.model: ModelOwner | None = None
+        self.pdfs: PdfMaker | None = None
         self.start()
 
     def _treatment(self) -> Treatment:
@@ -106,7 +108,7 @@ class Bench:
         return self.model
 
     def _build(self) -> None:
-        self.pipeline = Pipeline(Parts(self.journal, self.checkpoints, self.pool, self.model, time.monotonic))
+        self.pipeline = Pipeline(Parts(self.journal, self.checkpoints, self.pool, self.model, time.monotonic, self.pdfs))
 
     def crash(self) -> None:
         """As far as one process can: the pages in hand are lost, the journal is opened anew."""
@@ -312,12 +314,13 @@ def test_damaged_checkpoint_is_read_again(bench: Bench) -> None:
     assert bench.read_pages() == [1, 2, 3, 2, 3]
 
 
-def test_engine_that_lacks_something_defers_and_never_blames_the_file(bench: Bench) -> None:
-    """However often it is tried; when it is there, the file is done."""
+@pytest.mark.parametrize(("trouble", "reason"), [("lacks_until", "missing_part"), ("refused_until", "infrastructure")])
+def test_engine_that_lacks_something_defers_and_never_blames_the_file(bench: Bench, trouble: str, reason: str) -> None:
+    """A language, or a descriptor of the machine's: however often it is tried; when it is there, the file is done."""
     mark = bench.folder / "installed"
-    job = bench.run_new("a.pdf", {"text": "one", "lacks_until": str(mark)})
+    job = bench.run_new("a.pdf", {"text": "one", trouble: str(mark)})
     for _ in range(12):
-        assert (job.state, job.reason) == (JobState.DEFERRED, "missing_part")
+        assert (job.state, job.reason) == (JobState.DEFERRED, reason)
         bench.wall.now += 3600
         bench.journal.wake(longest_s=3600)
         job = bench.run(job)

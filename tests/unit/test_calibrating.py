@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocrwatch import modelling
-from ocrwatch.config import Configuration, InboxSettings
 from ocrwatch.correction.calibration import STRICTEST, Calibration
 from ocrwatch.correction.calibrations import Calibrations, fingerprint
 from ocrwatch.correction.edits import Edit, Reason
@@ -19,6 +18,7 @@ from ocrwatch.correction.evidence import FEATURES
 from ocrwatch.correction.placing import Placing
 from ocrwatch.correction.protocol import Judged, JudgedPlace
 from ocrwatch.correction.store import ModelFile, Source
+from ocrwatch.settings import Configuration, InboxSettings
 
 EDITS = st.builds(
     Edit,

@@ -10,18 +10,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ocrwatch.config import (
-    Configuration,
-    CorrectionMode,
-    InboxSettings,
-    ProfileSettings,
-    default_path,
-    load,
-    parse,
-)
+from ocrwatch.config import default_path, load, parse
 from ocrwatch.errors import ConfigError, UsageError
 from ocrwatch.problems import models_in
 from ocrwatch.quantities import parse_duration, parse_size
+from ocrwatch.settings import Configuration, CorrectionMode, InboxSettings, ProfileSettings
 from tests.conftest import PROJECT
 
 EXAMPLE = PROJECT / "config.example.yaml"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocrwatch.config import After, Configuration, CorrectionMode, InboxCorrection, InboxSettings, OutputSettings
 from ocrwatch.direct import settings_for
+from ocrwatch.settings import After, Configuration, CorrectionMode, InboxCorrection, InboxSettings, OutputSettings
 
 LETTERS = InboxSettings(
     path=Path("/srv/letters"),

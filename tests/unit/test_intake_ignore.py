@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ocrwatch.intake.ignore import (
     ODD_BEGINNINGS,
+    PDF_SUFFIX,
     SCAN_ENDINGS,
     SCAN_SUFFIXES,
     Patterns,
@@ -67,8 +68,16 @@ def test_why_ignored_tells_of_the_name_that_an_upload_gets_later() -> None:
 
 def test_is_ours_knows_what_ocrwatch_writes() -> None:
     """Events of our own making are told by the name alone."""
+    assert is_ours("scan.pdf.ocr.pdf")
     assert all(is_ours(name) for name in ("a/scan.pdf.txt", "scan.json", ".ocrwatch-x.tmp", "a/.ocrwatch-moving-x/scan.pdf"))
     assert not any(is_ours(name) for name in ("scan.pdf", "a/b", "a"))
+
+
+def test_searchable_pdf_of_ours_is_no_scan() -> None:
+    """Else each would have a text and a PDF of its own, for ever; in capitals as a Windows client may name it."""
+    for name in ("scan.pdf.ocr.pdf", "a/Scan.OCR.PDF"):
+        assert "searchable" in str(why_ignored(name))
+    assert why_ignored("ocr.pdf") is None
 
 
 @given(
@@ -78,7 +87,7 @@ def test_is_ours_knows_what_ocrwatch_writes() -> None:
 def test_short_way_for_ordinary_names_agrees_with_every_rule(stem: str, suffix: str) -> None:
     """A name with a scan's ending and no odd beginning is one that no rule ignores; without the ending each is ignored."""
     for name in (f"{stem}.{suffix}", f"a{stem}.{suffix.upper()}"):
-        assert why_ignored(name) is None or name.startswith(ODD_BEGINNINGS)
+        assert why_ignored(name) is None or name.startswith(ODD_BEGINNINGS) or name.lower().endswith(PDF_SUFFIX)
     assert why_ignored(stem) is not None or stem.lower().endswith(SCAN_ENDINGS)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ocrwatch import modelling
-from ocrwatch.config import Configuration, parse
+from ocrwatch.config import parse
 from ocrwatch.correction.placing import Placing
 from ocrwatch.correction.store import ModelFile, Source
+from ocrwatch.settings import Configuration
 from ocrwatch.worker.process import WorkerSpec
 
 

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocrwatch import composition
-from ocrwatch.config import Configuration, parse
+from ocrwatch.config import parse
 from ocrwatch.errors import ConfigError
 from ocrwatch.ocr import proof
 from ocrwatch.ocr.aspose import without_notice
 from ocrwatch.ocr.aspose_options import AsposeOptions, DetectAreas, Filter
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.settings import Configuration
 
 NOTICE = "\n ************* Trial Licenses ************* \n"
 

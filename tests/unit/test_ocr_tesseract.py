@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ocrwatch import composition
-from ocrwatch.config import Configuration, parse
+from ocrwatch.config import parse
 from ocrwatch.errors import ConfigError
 from ocrwatch.intake.beneath import Root
 from ocrwatch.ocr.engine import EngineName
+from ocrwatch.settings import Configuration
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share

@@ -44,7 +44,7 @@ def test_names_are_distinct_short_enough_and_never_scans(found: list[str], namin
     made = {scan: names(scan, naming=naming) for scan in found}
     assert len({pair.text for pair in made.values()}) == len(made)
     for pair in made.values():
-        for path in (pair.text, pair.metadata, pair.hocr):
+        for path in (pair.text, pair.metadata, pair.hocr, pair.pdf):
             assert len(os.fsencode(posixpath.basename(path))) <= 255
             assert is_ours(path)
             assert why_ignored(path)

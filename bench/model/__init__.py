@@ -1,0 +1,1 @@
+"""What the model's life costs: loading, unloading, coming back."""
