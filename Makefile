@@ -6,12 +6,13 @@ SOURCES := ocrwatch tests bench
 # Where the Aspose worker finds its private OpenSSL 1.1 (scripts/setup.sh puts it there).
 export OCRWATCH_OPENSSL11 ?= $(CURDIR)/.cache/openssl-1.1
 
-.PHONY: help setup demo test torture bench-correction check format clean
+.PHONY: help setup demo test torture bench-correction bench-watch check format clean
 
 help:
 	@echo "make demo    show the daemon at work on scans made for it"
 	@echo "make test    the whole test suite      (PYTEST_ARGS='-k settle' for a part of it)"
 	@echo "make torture the long form of the tests that kill and flood it (KILLS=1000 SCANS=50000): an hour"
+	@echo "make bench-watch   from a file in the folder to its text, beside what else watches folders"
 	@echo "make bench-correction   what correction gains and costs   (BENCH_ARGS='--sets hipe_* --pages 5' for a part of it)"
 	@echo "make bench-model   what loading, unloading and coming back cost   (BENCH_ARGS='--cycles 50' for a short run)"
 	@echo "make check   format, lint, types, import rules"
@@ -34,6 +35,10 @@ KILLS ?= 1000
 SCANS ?= 50000
 torture: setup
 	OCRWATCH_KILLS=$(KILLS) OCRWATCH_SCANS=$(SCANS) $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
+
+# Beside OCRmyPDF's way of watching and a loop around inotifywait, half an hour. Fails when ocrwatch misses a document.
+bench-watch: setup
+	$(BIN)/python -m bench.watch.run $(BENCH_ARGS)
 
 # Fails when a target is missed.
 bench-correction: setup

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
@@ -52,7 +51,7 @@ class Dispatcher:
         self._active: dict[int, Lane] = {}
         self._resting: dict[int, float] = {}
         self._stopping = threading.Event()
-        self._threads: dict[Lane, ThreadPoolExecutor] = {}
+        self._threads: set[threading.Thread] = set()
 
     def feed_all(self) -> None:
         """Take up what waits in every inbox."""
@@ -69,14 +68,18 @@ class Dispatcher:
 
     def _feed_lane(self, lane: Lane, scope: Scope) -> None:
         for job in self._waiting(lane, scope):
+            # One each: a pool that was refused a thread keeps the work, and nobody to do it.
+            name = "-".join(("job", *(part for part in lane if part), str(job.id)))
+            thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
             self._active[job.id] = lane
-            self._threads_of(lane).submit(self._run, job)
-
-    def _threads_of(self, lane: Lane) -> ThreadPoolExecutor:
-        if lane not in self._threads:
-            name = "-".join(part for part in lane if part)
-            self._threads[lane] = ThreadPoolExecutor(max_workers=_SLOTS, thread_name_prefix=f"job-{name}")
-        return self._threads[lane]
+            self._threads.add(thread)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._threads.discard(thread)
+                del self._active[job.id]
+                self._resting[job.id] = self._clock() + _REST_S
+                log.warning("job %d of inbox %s waits: %s", job.id, job.inbox, error)
 
     def active(self) -> int:
         """How many jobs are in work."""
@@ -90,9 +93,9 @@ class Dispatcher:
     def finish_stop(self) -> None:
         """Wait for the job threads; what they wait for must have been cancelled."""
         with self._lock:
-            lanes = list(self._threads.values())
-        for threads in lanes:
-            threads.shutdown(wait=True, cancel_futures=True)
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join()
 
     def _waiting(self, lane: Lane, scope: Scope) -> list[Job]:
         now, inbox = self._clock(), lane[0]
@@ -120,7 +123,11 @@ class Dispatcher:
         finally:
             with self._lock:
                 self._active.pop(job.id, None)
-        self.feed(job.inbox)
+        try:
+            self.feed(job.inbox)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
 
     def _rest(self, job: Job) -> None:
         with self._lock:

@@ -58,7 +58,9 @@ class RemoteAccess:
         try:
             future = self._thread.submit(self._ask, request, tell, self._hangs)
         except RuntimeError as error:
-            raise CancelledError(f"the share of inbox {self._name} was let go") from error
+            if self._is_closed:
+                raise CancelledError(f"the share of inbox {self._name} was let go") from error
+            raise ShareOffline(f"the share of inbox {self._name} cannot be asked: {error}", "see `ocrwatch doctor`") from error
         try:
             return future.result()
         except (WorkerDied, WorkerTimedOut) as error:

@@ -829,3 +829,33 @@ def test_dispatcher_leaves_a_closed_inbox_alone(bench: Bench) -> None:
     dispatcher.feed_all()
     assert dispatcher.active() == 0
     dispatcher.finish_stop()
+
+
+def test_dispatcher_goes_on_when_the_machine_had_no_thread_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs were refused one, and in the middle of the work: they rest, and are taken up when there are threads."""
+    for n in range(40):
+        bench.enter(bench.put(f"{n}.pdf", {"text": f"file {n}"}))
+    clock = FakeClock(0.0)
+    dispatcher = Dispatcher(
+        bench.pipeline,
+        journal=bench.journal,
+        treatments={"in": bench.treatment},
+        clock=clock,
+        scopes=lambda _: [WHOLE_INBOX],
+        may_correct=lambda: False,
+    )
+    start, refused = threading.Thread.start, iter([True] * 5 + [False] * 3 + [True] * 30)
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if thread.name.startswith("job-") and next(refused, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    for _ in range(60):
+        dispatcher.feed_all()
+        wait_until(lambda: dispatcher.active() == 0, 60)
+        clock.now += 60
+    dispatcher.begin_stop()
+    dispatcher.finish_stop()
+    assert bench.journal.counts() == {("in", JobState.DONE): 40}
