@@ -5,6 +5,7 @@ Owns the job threads, nothing of the work itself.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import JobState
 from ocrwatch.pipeline import Pipeline
 from ocrwatch.treatment import Treatment
+from ocrwatch.worker.threads import Thread
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Dispatcher:
         self._active: dict[int, Lane] = {}
         self._resting: dict[int, float] = {}
         self._stopping = threading.Event()
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[Thread] = set()
 
     def feed_all(self) -> None:
         """Take up what waits in every inbox."""
@@ -67,19 +69,20 @@ class Dispatcher:
                 self._feed_lane((inbox, scope.below), scope)
 
     def _feed_lane(self, lane: Lane, scope: Scope) -> None:
+        self._threads = {thread for thread in self._threads if not thread.is_over}
         for job in self._waiting(lane, scope):
             # One each: a pool that was refused a thread keeps the work, and nobody to do it.
-            name = "-".join(("job", *(part for part in lane if part), str(job.id)))
-            thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
+            thread = Thread(functools.partial(self._run, job), "-".join(("job", *filter(None, lane), str(job.id))))
             self._active[job.id] = lane
             self._threads.add(thread)
             try:
                 thread.start()
-            except RuntimeError as error:
+            except OSError as error:
                 self._threads.discard(thread)
                 del self._active[job.id]
                 self._resting[job.id] = self._clock() + _REST_S
-                log.warning("job %d of inbox %s waits: %s", job.id, job.inbox, error)
+                log.warning("job %d of inbox %s waits: %s", job.id, job.inbox, error.strerror)
+                return
 
     def active(self) -> int:
         """How many jobs are in work."""
@@ -123,11 +126,7 @@ class Dispatcher:
         finally:
             with self._lock:
                 self._active.pop(job.id, None)
-        try:
-            self.feed(job.inbox)
-        finally:
-            with self._lock:
-                self._threads.discard(threading.current_thread())
+        self.feed(job.inbox)
 
     def _rest(self, job: Job) -> None:
         with self._lock:

@@ -77,7 +77,8 @@ class ControlServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 continue
-            with connection, contextlib.suppress(OSError, frames.FrameError):
+            # No memory for a request is the next one's chance: this thread must outlive it.
+            with connection, contextlib.suppress(OSError, frames.FrameError, MemoryError):
                 request = _request(connection)
                 if request is not None:
                     reply = self._reply(request, _caller(connection))

@@ -16,6 +16,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from ocrwatch.worker.threads import Thread
+
 _TAIL_LINES = 40
 _LINE_BYTES = 4096
 
@@ -32,11 +34,8 @@ class Lifeline:
         self._started = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._problem: OSError | ValueError | None = None
-        self._thread = threading.Thread(target=self._live, args=(start,), name="lifeline", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
+        self._thread = Thread(lambda: self._live(start), "lifeline")
+        self._thread.start()
         self._started.wait()
         if self._problem is not None:
             raise self._problem
@@ -53,7 +52,7 @@ class Lifeline:
 
     def join(self, timeout_s: float) -> None:
         """Wait until all that it wrote is read and it is reaped."""
-        self._thread.join(timeout=timeout_s)
+        self._thread.join(timeout_s)
 
     def _live(self, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         try:
@@ -61,9 +60,11 @@ class Lifeline:
         except (OSError, ValueError) as error:
             self._problem = error
             return
+        except MemoryError:
+            self._problem = OSError(errno.ENOMEM, "no memory for another process")
+            return
         finally:
             self._started.set()
-        self._thread.name = f"lifeline-{self._process.pid}"
         self._listen(self._process)
         _reap(self._process)
 

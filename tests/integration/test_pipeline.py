@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -844,14 +845,14 @@ def test_dispatcher_goes_on_when_the_machine_had_no_thread_for_it(bench: Bench, 
         scopes=lambda _: [WHOLE_INBOX],
         may_correct=lambda: False,
     )
-    start, refused = threading.Thread.start, iter([True] * 5 + [False] * 3 + [True] * 30)
+    start, refused = _thread.start_new_thread, iter([True] * 5 + [False] * 3 + [True] * 30)
 
-    def start_or_not(thread: threading.Thread) -> None:
-        if thread.name.startswith("job-") and next(refused, False):
+    def start_or_not(run: Callable[[], None], arguments: tuple[()]) -> int:
+        if getattr(getattr(run, "__self__", None), "_name", "").startswith("job-") and next(refused, False):
             raise RuntimeError("can't start new thread")
-        start(thread)
+        return start(run, arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    monkeypatch.setattr(_thread, "start_new_thread", start_or_not)
     for _ in range(60):
         dispatcher.feed_all()
         wait_until(lambda: dispatcher.active() == 0, 60)

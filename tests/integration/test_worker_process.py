@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
@@ -193,10 +194,10 @@ def test_slow_start_that_moves_outlives_its_limit() -> None:
 def test_parent_without_a_thread_to_give_cannot_start_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as every other want of the machine, before there is a process."""
 
-    def none_left(_: threading.Thread) -> None:
+    def none_left(*_: object) -> int:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", none_left)
+    monkeypatch.setattr(_thread, "start_new_thread", none_left)
     with pytest.raises(OSError, match="can't start new thread"):
         WorkerProcess(scripted())
 
