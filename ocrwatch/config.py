@@ -65,6 +65,9 @@ def parse(text: str, *, source: str) -> Configuration:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise UsageError(f"{source}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        # PyYAML's own, where a tag says `!!bool` or `!!timestamp` of something else.
+        raise UsageError(f"{source}: a value is not of the type that its tag (!!) says: {error}", "leave the tags out") from error
     if not isinstance(data, dict):
         raise ConfigError([f"{source}: must hold keys and values; `inboxes` is the one that it needs"])
     found = [(lines[path], yamlmap.dotted(path), "the key is there twice") for path in yamlmap.duplicates(tree)]

@@ -25,7 +25,7 @@ from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.surroundings import InboxState, Surroundings
 from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.checkpoints import Checkpoints
-from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.opening import opened
 from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
@@ -86,13 +86,15 @@ class Daemon:
             if not self.reload:  # after STOPPING=1 the service manager would not let the new configuration start
                 systemd.notify(STOPPING=1, STATUS="draining")
             self._stop()
+            if (trouble := self._journal.trouble()) is not None:
+                raise trouble
 
     # -- building ------------------------------------------------------------------------------------------------
 
     def _build(self, parts: contextlib.ExitStack) -> None:
         settings, state = self._settings, self._settings.state_dir
-        self._journal = Journal(state / "journal.db", wall_clock=time.time)  # noqa: TID251 - the composition root hands it out
-        parts.callback(self._journal.close)
+        wall_clock = time.time  # noqa: TID251 - the composition root hands it out
+        self._journal = parts.enter_context(opened(state / "journal.db", wall_clock=wall_clock))
         self._checkpoints = Checkpoints(state / "jobs")
         self._drop_leftovers()
         specs = composition.engine_specs(settings)
@@ -235,6 +237,8 @@ class Daemon:
                 ready = True
                 systemd.notify(READY=1)
             systemd.notify(WATCHDOG=1, STATUS=self._in_words())
+            if self._journal.trouble() is not None:  # the next start begins another
+                return
             with contextlib.suppress(OcrwatchError):  # a full disk is told by the jobs; the loop goes on
                 for job in self._journal.wake(longest_s=_LONGEST_DEFER_S):
                     self._dispatcher.feed(job.inbox)

@@ -10,6 +10,7 @@ Whether the work may be tried again is part of the type, decided where the error
     |  |- ShareOffline       the inbox or its mount does not answer
     |  |- OutputUnwritable   the sidecar's place is full, read-only or refused
     |  |- StateUnwritable    the state directory is full, read-only or refused
+    |  |  `- StateDamaged    the journal is damaged or was taken away
     |  `- ModelUnavailable   no model, no memory for it, or it keeps failing
     |     `- DeviceFull      the GPU has not the memory that was asked of it
     |- FileRejected          the file's own fault: tried again when it changes or on `retry`
@@ -98,6 +99,10 @@ class OutputUnwritable(Infrastructure):
 
 class StateUnwritable(Infrastructure):
     """The state directory cannot be written: full, read-only or refused."""
+
+
+class StateDamaged(StateUnwritable):
+    """The journal can no longer be trusted: its file is damaged, or no longer where it was."""
 
 
 class ModelUnavailable(Infrastructure):

@@ -127,8 +127,8 @@ class Checkpoints:
     def _load(self, job: int, name: str, read: Callable[[dict[str, Any]], Value | None]) -> Value | None:
         try:
             return read(json.loads((self._folder(job) / name).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return None  # not there, or not as it was written: made again
 
 
 def _unwritable(folder: Path, error: OSError) -> StateUnwritable:

@@ -1,6 +1,7 @@
 """The journal's file: connection, lock, transactions and migrations in SQLite. Knows no table but through the schema files.
 
 WAL with synchronous=FULL: a committed transaction survives a power cut. One connection, shared by all threads under one lock.
+A file that SQLite finds damaged cannot be trusted again: `trouble` says so. What becomes of it is `opening`'s matter.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.errors import StateUnwritable
+from ocrwatch.errors import StateDamaged, StateUnwritable
 
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+REBUILT = "the service begins another from the scans and their texts when it starts; look at the disk's health"
 _MIGRATIONS = ("schema.sql",)  # append only; each runs once, in a transaction of its own
 
 
@@ -25,12 +28,17 @@ class Database:
         self._path = path
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
+        self._damage: StateDamaged | None = None
+        self._inode = 0
+        was_left = not read_only and _was_left(path)
         with self._translated():
             target = f"file:{_uri(path)}?mode={'ro' if read_only else 'rwc'}"
             self._db = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
             self._db.row_factory = sqlite3.Row
             try:
                 version = self._known_version()
+                if was_left:
+                    self._check()
                 if not read_only:
                     self._db.execute("PRAGMA journal_mode = WAL")
                     self._db.execute("PRAGMA synchronous = FULL")
@@ -40,16 +48,44 @@ class Database:
                 self._db.close()
                 raise
 
+        self._inode = path.stat().st_ino
+
     def close(self) -> None:
-        """Close the file; nothing else may be called afterwards."""
+        """Close the file; nothing else may be called afterwards, but `trouble`."""
         with self._lock:
             self._db.close()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a statement has found it damaged."""
+        return self._damage is not None
+
+    def trouble(self) -> StateDamaged | None:
+        """Why the file can no longer be trusted; None while it can, as far as is known. Costs a look at its folder."""
+        return self._damage or (StateDamaged(f"the journal {self._path} was taken away", REBUILT) if self._is_gone() else None)
 
     def _known_version(self) -> int:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(_MIGRATIONS):
             raise StateUnwritable(f"the journal {self._path} was written by a newer ocrwatch", "install that version again")
         return version
+
+    def _is_gone(self) -> bool:
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+        except OSError:  # a disk that fails for a moment takes nothing away
+            return False
+
+    def _check(self) -> None:
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self._damaged(" ".join(str(found).split()))
+
+    def _damaged(self, found: str) -> StateDamaged:
+        self._damage = StateDamaged(f"the journal {self._path} is damaged: {found}", REBUILT)
+        return self._damage
 
     def _migrate(self, version: int) -> None:
         for number, name in enumerate(_MIGRATIONS[version:], start=version + 1):
@@ -88,9 +124,18 @@ class Database:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                raise self._damaged(str(error)) from error
             raise StateUnwritable(
                 f"the journal {self._path} does not take it: {error}", "check free space and permissions of its folder"
             ) from error
+
+
+def _was_left(path: Path) -> bool:
+    """Whether whoever wrote last did not close it: SQLite removes the log with the last connection."""
+    with contextlib.suppress(OSError):
+        return Path(f"{path}-wal").stat().st_size > 0
+    return False
 
 
 def _uri(path: Path) -> str:

@@ -195,12 +195,19 @@ def render(
     return Rendered(text=text, metadata=_seal(_body(document, pages) | hashes), text_sha256=text_sha256)
 
 
+_NOT_AS_WRITTEN = (KeyError, TypeError, IndexError, AttributeError, OverflowError)
+"""What reading a JSON object brings that has something else in some place."""
+
+
 def raw_pages(text: bytes, metadata: bytes) -> tuple[str, ...]:
     """The raw text of every page, from the two files. Raises ValueError when they do not belong together."""
     data = _parse(metadata)
     if data is None or data.get("text_sha256") != hashlib.sha256(text).hexdigest():
         raise ValueError("the text is not the one that the metadata describes")
-    listed = [(int(edit["page"]), Edit.from_json(edit)) for edit in data["edits"]]
+    try:
+        listed = [(int(edit["page"]), Edit.from_json(edit)) for edit in data["edits"]]
+    except _NOT_AS_WRITTEN as error:
+        raise ValueError(f"the list of edits is not as ocrwatch writes it: {error}") from error
     pages = text.decode().split(PAGE_SEPARATOR)
     return tuple(edits_.undo(page, [e for n, e in listed if n == number]) for number, page in enumerate(pages, start=1))
 
@@ -224,7 +231,7 @@ def read_back(text: bytes, metadata: bytes) -> Document:
                 "uncorrected_reason": data["uncorrected_reason"],
             }
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except _NOT_AS_WRITTEN as error:
         raise ValueError(f"the metadata is not as ocrwatch writes it: {error}") from error
 
 

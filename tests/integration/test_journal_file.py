@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ocrwatch.errors import StateUnwritable
+from ocrwatch.errors import StateDamaged, StateUnwritable
 from ocrwatch.intake.entries import Entry, Identity
 from ocrwatch.intake.spool import Spooled
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.opening import damaged, opened
 from ocrwatch.journal.states import JobState
 from ocrwatch.ocr.engine import PageResult, PageSource
 from tests.faults.disks import fill, make_read_only, mounted
@@ -100,18 +101,61 @@ def test_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> N
     assert (tmp_path / "journal.db").read_bytes() == content
 
 
-def test_damaged_page_is_told_and_not_trusted(tmp_path: Path) -> None:
-    """A disk that lies."""
-    journal = _open(tmp_path / "journal.db")
-    journal.add("in", [Entry(f"{n}.pdf", Identity(size=1, mtime_ns=n)) for n in range(500)])
-    journal.close()
-    with (tmp_path / "journal.db").open("r+b") as file:
+def _damage(path: Path) -> None:
+    with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         for offset in range(4096, size, 4096):
             file.seek(offset)
             file.write(os.urandom(512))
-    with pytest.raises(StateUnwritable), contextlib.closing(_open(tmp_path / "journal.db")) as broken:
+
+
+def _fill(journal: Journal, count: int = 500) -> None:
+    journal.add("in", [Entry(f"{n}.pdf", Identity(size=1, mtime_ns=n)) for n in range(count)])
+
+
+def test_damaged_page_is_told_and_not_trusted(tmp_path: Path) -> None:
+    """A disk that lies; whoever only reads leaves the file as it is."""
+    path = tmp_path / "journal.db"
+    with contextlib.closing(_open(path)) as journal:
+        _fill(journal)
+    _damage(path)
+    before = path.read_bytes()
+    with pytest.raises(StateDamaged), contextlib.closing(_open(path, read_only=True)) as broken:
         broken.in_state(JobState.QUEUED)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_damaged_journal_is_kept_aside_and_another_begun(tmp_path: Path, is_left: bool) -> None:
+    """At once where the last service did not close it; else when a statement meets the place."""
+    path = tmp_path / "journal.db"
+    with contextlib.closing(_open(path)) as journal:
+        _fill(journal)
+    _damage(path)
+    before = path.read_bytes()
+    if is_left:
+        (tmp_path / "journal.db-wal").write_bytes(bytes(100))
+    with contextlib.suppress(StateDamaged), opened(path, wall_clock=_WALL) as broken:
+        assert broken.in_state(JobState.QUEUED) == []
+    (kept,) = damaged(tmp_path)
+    assert kept.name == "journal.db.damaged-20231114T221320Z"
+    assert kept.read_bytes() == before
+    with opened(path, wall_clock=_WALL) as another:
+        assert another.counts() == {}
+        assert another.trouble() is None
+    assert damaged(tmp_path) == [kept]
+
+
+def test_journal_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
+    """SQLite would go on in a file that has no name."""
+    path = tmp_path / "journal.db"
+    with contextlib.closing(_open(path)) as journal:
+        assert journal.trouble() is None
+        path.unlink()
+        assert "was taken away" in str(journal.trouble())
+        path.write_bytes(b"another")
+        assert "was taken away" in str(journal.trouble())
+        assert not journal.is_damaged
 
 
 def test_full_disk_is_told_and_the_journal_goes_on_when_there_is_room(tmp_path: Path) -> None:
