@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -109,7 +110,10 @@ class Service:
         """Processes that the daemon started and that run."""
         assert self.process is not None
         task = Path(f"/proc/{self.process.pid}/task")
-        pids = [int(p) for each in task.iterdir() for p in (each / "children").read_text(encoding="ascii").split()]
+        pids = []
+        for each in task.iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+                pids += [int(pid) for pid in (each / "children").read_text(encoding="ascii").split()]
         return [pid for pid in pids if is_running(pid)]
 
     def mapped(self) -> str:
