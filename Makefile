@@ -6,13 +6,14 @@ SOURCES := ocrwatch tests bench
 # Where the Aspose worker finds its private OpenSSL 1.1 (scripts/setup.sh puts it there).
 export OCRWATCH_OPENSSL11 ?= $(CURDIR)/.cache/openssl-1.1
 
-.PHONY: help setup demo test torture bench-correction bench-watch check format clean
+.PHONY: help setup demo test torture bench-correction bench-model bench-soak bench-watch check format clean
 
 help:
 	@echo "make demo    show the daemon at work on scans made for it"
 	@echo "make test    the whole test suite      (PYTEST_ARGS='-k settle' for a part of it)"
 	@echo "make torture the long form of the tests that kill and flood it (KILLS=1000 SCANS=50000): an hour"
-	@echo "make bench-watch   from a file in the folder to its text, beside what else watches folders"
+	@echo "make bench-watch   from a file in the folder to its text, and idle, beside what else watches folders; and ten thousand files"
+	@echo "make bench-soak    an hour of real work with a model that comes and goes: what grows?  (BENCH_ARGS='--minutes 10')"
 	@echo "make bench-correction   what correction gains and costs   (BENCH_ARGS='--sets hipe_* --pages 5' for a part of it)"
 	@echo "make bench-model   what loading, unloading and coming back cost   (BENCH_ARGS='--cycles 50' for a short run)"
 	@echo "make check   format, lint, types, import rules"
@@ -36,9 +37,16 @@ SCANS ?= 50000
 torture: setup
 	OCRWATCH_KILLS=$(KILLS) OCRWATCH_SCANS=$(SCANS) $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
 
-# Beside OCRmyPDF's way of watching and a loop around inotifywait, half an hour. Fails when ocrwatch misses a document.
+# Beside OCRmyPDF's way of watching and a loop around inotifywait, an hour. Fails when ocrwatch misses a document.
 bench-watch: setup
 	$(BIN)/python -m bench.watch.run $(BENCH_ARGS)
+	$(BIN)/python -m bench.watch.idle
+	$(BIN)/python -m bench.watch.growth
+
+# Fails when the daemon holds more at the end, or a text is missing.
+bench-soak: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m bench.soak.run --plot soak.svg $(BENCH_ARGS)
 
 # Fails when a target is missed.
 bench-correction: setup

@@ -30,11 +30,11 @@ def make_tree(root: Path, *, files: int, folder_files: int) -> None:
         os.close(descriptor)
 
 
-def seed(journal: Journal, root: Path) -> None:
-    """Every file of the tree becomes known, many in one transaction."""
+def seed(journal: Journal, root: Path, *, name: str = INBOX) -> None:
+    """Every file of the tree becomes known as one of the inbox of that name, many in one transaction."""
     entries = (entry for listing in tree.scan(Root(str(root)), recursive=True) for entry in listing.entries())
     while batch := list(itertools.islice(entries, _BATCH)):
-        journal.add(INBOX, batch)
+        journal.add(name, batch)
 
 
 def rules(root: Path, *, rescan_s: float) -> InboxRules:

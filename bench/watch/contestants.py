@@ -21,6 +21,9 @@ done
 """
 
 
+NAMES = (OURS := "ocrwatch", "OCRmyPDF's way", "inotifywait loop")
+
+
 @dataclass(frozen=True)
 class Contestant:
     """command: runs until it is interrupted. ready: a word that it says when it watches; None where it says nothing."""
@@ -31,11 +34,8 @@ class Contestant:
 
 def all_of_them(inbox: Path, output: Path, scratch: Path, *, install: bool) -> Mapping[str, Contestant | Lacking]:
     """By name; each writes NAME.txt for each NAME of `inbox` into `output`."""
-    return {
-        "ocrwatch": _ocrwatch(inbox, output, scratch),
-        "OCRmyPDF's way": _ocrmypdf(inbox, output, install=install),
-        "inotifywait loop": _loop(inbox, output),
-    }
+    found = (_ocrwatch(inbox, output, scratch), _ocrmypdf(inbox, output, install=install), _loop(inbox, output))
+    return dict(zip(NAMES, found, strict=True))
 
 
 def _ocrwatch(inbox: Path, output: Path, scratch: Path) -> Contestant:
