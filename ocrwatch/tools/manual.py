@@ -6,8 +6,9 @@ by click. Both say what `--help` says, because they are made of the same.
 
 from __future__ import annotations
 
+import time
 import warnings
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -53,7 +54,7 @@ def write_completion(folder: Path) -> list[Path]:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def main(folder: Path) -> None:
     """Write man pages and shell completion below FOLDER."""
-    today = date.today()  # noqa: DTZ011 - what the pages are dated
+    today = datetime.fromtimestamp(time.time(), UTC).date()  # noqa: TID251 - what the pages are dated
     for path in [*write_manual(folder, day=today), *write_completion(folder)]:
         click.echo(path)
 
