@@ -5,30 +5,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ocrwatch import __version__, calibrating, composition, config, direct
+from ocrwatch import __version__, calibrating, config, direct
 from ocrwatch.cli_model import model
-from ocrwatch.cli_options import ask_daemon, config_option, json_option, language_option, settings_if_any, socket_path
+from ocrwatch.cli_options import (
+    ask_daemon,
+    config_option,
+    json_option,
+    language_option,
+    progress_bar,
+    settings_if_any,
+    socket_path,
+)
+from ocrwatch.cli_report import report
+from ocrwatch.cli_why import why
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
+from ocrwatch.doctor.findings import lines
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
-from ocrwatch.journal.journal import Journal
-from ocrwatch.service import systemd, view
-from ocrwatch.service.control import NoDaemon, ask
-from ocrwatch.service.why import Surroundings, explain
+from ocrwatch.service import systemd, view, watching
+from ocrwatch.service.control import ask
 from ocrwatch.settings import Configuration
 
 
@@ -85,28 +93,11 @@ def run(config_path: Path | None, verbose: bool) -> None:
 def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -> int:
     """Recognize and correct these files now, by the same pipeline."""
     settings = direct.settings_for(paths, base=settings_if_any(config_path), **choices)
-    with _progress_bar("files") as progress:
-        report = direct.process(settings, paths, progress=progress)
-    for item in report:
+    with progress_bar("files") as progress:
+        done = direct.process(settings, paths, progress=progress)
+    for item in done:
         click.echo(f"{systemd.printable(item.path)}: {item.line}", err=item.failed)
-    return 1 if any(item.failed for item in report) else 0
-
-
-@contextlib.contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error that is told how much is done, of how much; None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    # Only a terminal pays for these.
-    from rich import progress
-    from rich.console import Console
-
-    shown = [progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
-    console = Console(stderr=True)
-    with progress.Progress(progress.TextColumn(what), progress.BarColumn(), *shown, console=console) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return 1 if any(item.failed for item in done) else 0
 
 
 @cli.command()
@@ -156,51 +147,27 @@ def correct(file: Any, config_path: Path | None, as_json: bool, **choices: Any) 
 
 
 def _calibrate(settings: Configuration, pairs: Path, *, as_json: bool) -> None:
-    with _progress_bar("pages") as progress:
+    with progress_bar("pages") as progress:
         done = calibrating.calibrate(settings, pairs, progress=progress)
     for line in [json.dumps(done.to_json(), indent=1)] if as_json else done.lines():
         click.echo(line)
 
 
 @cli.command()
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until q.")
 @config_option
 @json_option
-def status(config_path: Path | None, as_json: bool) -> None:
+def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
     """Show inboxes, queue, workers and the model."""
-    answer = ask_daemon(config_path, {"op": "status"})
+    if watch and as_json:
+        raise UsageError("--watch is for people, and JSON is not", "leave one of them out")
+    if watch:
+        socket, wall_clock = socket_path(config_path), time.time  # noqa: TID251 - the command line hands it out
+        watching.watch(lambda: ask(socket, {"op": "status"}), wall_clock=wall_clock)
+        return
+    answer = ask_daemon(config_path, {"op": "status", "files": as_json})
     for line in [json.dumps(answer, indent=1)] if as_json else view.status_lines(answer):
         click.echo(line)
-
-
-@cli.command()
-@click.argument("file")  # no click.Path: it would touch the file, and the share may be the one that hangs
-@config_option
-@json_option
-def why(file: str, config_path: Path | None, as_json: bool) -> None:
-    """Say what has become of a file, and what comes next."""
-    path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
-    try:
-        answer = ask(socket_path(config_path), {"op": "why", "path": path})
-    except NoDaemon:
-        answer = _why_from_journal(config.load(config_path or config.default_path()), path)
-    for line in [json.dumps(answer, indent=1)] if as_json else view.why_lines(answer):
-        click.echo(line)
-
-
-def _why_from_journal(settings: Configuration, path: str) -> dict[str, Any]:
-    click.echo("ocrwatch: no daemon runs; this is from its journal", err=True)
-    inbox = next((i for i in settings.inboxes if Path(path).is_relative_to(i.path)), None)
-    if inbox is None:
-        raise UsageError(f"{path} lies in no inbox", f"the inboxes are {', '.join(str(i.path) for i in settings.inboxes)}")
-    relative = str(Path(path).relative_to(inbox.path))
-    names = composition.sidecar_path(inbox)
-    around = Surroundings(inbox=inbox.name, patterns=composition.patterns(inbox), text_path=lambda p: str(names(p)))
-    wall_clock = time.time  # noqa: TID251 - the command line hands it out
-    journal = Journal(settings.state_dir / "journal.db", wall_clock=wall_clock, read_only=True)
-    try:
-        return explain(relative, around, journal=journal, monotonic_s=time.monotonic(), wall_s=wall_clock())
-    finally:
-        journal.close()
 
 
 @cli.command()
@@ -234,9 +201,11 @@ def doctor(config_path: Path | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
     else:
-        for finding in findings:
-            click.echo(f"{finding.verdict:<5} {finding.what}" + (f"\n      {finding.remedy}" if finding.remedy else ""))
+        for line in lines(findings):
+            click.echo(line)
     return 3 if any(finding.verdict == "bad" for finding in findings) else 0
 
 
 cli.add_command(model)
+cli.add_command(why)
+cli.add_command(report)

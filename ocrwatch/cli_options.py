@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ config_option = click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (default: /etc/ocrwatch/config.yaml)."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+START = "start it: systemctl start ocrwatch, or ocrwatch run"
 language_option = click.option("--language", "languages", multiple=True, help="ISO 639 code; may be repeated.")
 
 
@@ -25,7 +29,7 @@ def ask_daemon(config_path: Path | None, request: dict[str, Any]) -> dict[str, A
     try:
         return ask(socket, request)
     except NoDaemon as error:
-        raise OcrwatchError(f"no daemon listens at {socket}", "start it: systemctl start ocrwatch, or ocrwatch run") from error
+        raise OcrwatchError(f"no daemon listens at {socket}", START) from error
 
 
 def socket_path(config_path: Path | None) -> Path:
@@ -38,3 +42,36 @@ def settings_if_any(config_path: Path | None) -> Configuration | None:
     if config_path is not None:
         return config.load(config_path)
     return config.load(config.default_path()) if config.default_path().exists() else None
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """What is told how much is done, of how much: shown as a bar on standard error, in a pipe as a line for every tenth."""
+    if not sys.stderr.isatty():
+        yield Tenths(what, tell=lambda line: click.echo(line, err=True))
+        return
+    # Only a terminal pays for these.
+    from rich import progress
+    from rich.console import Console
+
+    shown = [progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
+    console = Console(stderr=True)
+    with progress.Progress(progress.TextColumn(what), progress.BarColumn(), *shown, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class Tenths:
+    """A line for each tenth that is done: `files: 20 of 50`. Few things, of which each is a tenth or more, have a line each."""
+
+    def __init__(self, what: str, *, tell: Callable[[str], None]) -> None:
+        self._what = what
+        self._tell = tell
+        self._told = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell of it, if it is another tenth."""
+        tenth = 10 * done // max(total, 1)
+        if tenth > self._told:
+            self._told = tenth
+            self._tell(f"{self._what}: {done} of {total}")

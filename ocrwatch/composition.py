@@ -26,8 +26,8 @@ from ocrwatch.ocr.aspose_options import AsposeOptions
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.languages import debian_package, tesseract_name
 from ocrwatch.ocr.licence import Licence, find_licence
-from ocrwatch.output.sidecar import names
 from ocrwatch.output.tree import OutputTree
+from ocrwatch.service.whereabouts import Place, Role
 from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, Watch
 from ocrwatch.tools.openssl11 import find_openssl
 from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
@@ -250,10 +250,18 @@ def archive_directory(inbox: InboxSettings) -> Path | None:
     return inbox.archive_to if inbox.after is After.ARCHIVE else None
 
 
-def sidecar_path(inbox: InboxSettings) -> Callable[[str], Path]:
-    """Where the text of a scan of this inbox is, by the scan's relative path."""
-    base = inbox.output.directory or inbox.path
-    return lambda path: base / names(path, naming=inbox.output.name).text
+def places(settings: Configuration) -> tuple[Place, ...]:
+    """Every folder of the inboxes, by what it is for."""
+    return tuple(
+        Place(inbox.name, role, str(path))
+        for inbox in settings.inboxes
+        for role, path in (
+            (Role.INBOX, inbox.path),
+            (Role.TEXTS, inbox.output.directory),
+            (Role.ARCHIVE, inbox.archive_to),
+        )
+        if path is not None
+    )
 
 
 def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, plan: CorrectionPlan | None) -> str:

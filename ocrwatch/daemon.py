@@ -121,6 +121,7 @@ class Daemon:
             may_correct=lambda: self._model is not None and self._model.status().unavailable_since is None,
         )
         answers = Answers(
+            places=composition.places(settings),
             inboxes=self._inboxes,
             treatments=self._treatments,
             mounts=self._table,

@@ -33,6 +33,7 @@ Errors cross a process boundary as `to_wire()` and come back through `from_wire(
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -42,9 +43,11 @@ class OcrwatchError(Exception):
 
     message: what is wrong and where, one line, without a full stop.
     remedy: what to do about it, one line; may be empty when the message says it.
+    left_behind: of a worker that failed to start so, its `WorkerProcess` where not even KILL has ended it.
     """
 
     exit_code: ClassVar[int] = 1
+    left_behind: Any = None
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -106,7 +109,18 @@ class StateDamaged(StateUnwritable):
 
 
 class ModelUnavailable(Infrastructure):
-    """No correction model can be had at present."""
+    """No correction model can be had at present.
+
+    wait_s: for how long the hub that has it wants to be left alone; 0 where it did not say.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, wait_s: float = 0.0) -> None:
+        super().__init__(message, remedy)
+        self.wait_s = wait_s
+
+    def to_wire(self) -> dict[str, str]:
+        """As of every error; with the seconds, if there are any."""
+        return super().to_wire() | ({"wait_s": str(self.wait_s)} if self.wait_s else {})
 
 
 class DeviceFull(ModelUnavailable):
@@ -190,4 +204,15 @@ def from_wire(data: dict[str, Any]) -> OcrwatchError:
     error_type = types.get(kind)
     if error_type is None or issubclass(error_type, ConfigError):
         return WorkerRefused(f"{kind}: {message}" if kind else message, remedy)
+    if issubclass(error_type, ModelUnavailable):
+        return error_type(message, remedy, wait_s=_seconds(data.get("wait_s", "0")))
     return error_type(message, remedy)
+
+
+def _seconds(text: object) -> float:
+    """The number that the text is, 0 where it is none of seconds."""
+    try:
+        found = float(str(text))
+    except ValueError:
+        return 0.0
+    return found if 0.0 <= found < math.inf else 0.0

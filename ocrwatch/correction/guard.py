@@ -126,7 +126,7 @@ class Guard:
         if not self._is_whole_token(edit) or edit.after not in marks.repairs(edit.before):
             return "is no misread mark at a word"
         word = edit.before.strip(marks.ALL)
-        if not self._is_word(word) or closed.is_closed(word):
+        if figures.is_number(word) or not self._is_word(word) or closed.is_closed(word):
             return "is a mark at what may be no word"
         if any(figures.is_number(token) for token in self._neighbours(edit.offset)):
             return "stands beside a number"

@@ -280,7 +280,8 @@ def _refused(name: str, response: Any) -> OcrwatchError:
         return MissingPart(f"the hub does not open {name} to you ({status})", f"accept the model's terms there, then {_SET_IT}")
     if is_hub and status == 404:
         return MissingPart(f"the hub has no such file in {name}", "check `model.file` and `model.revision`")
-    return ModelUnavailable(f"the hub answered {status} for {name}", f"try again {_when(response.headers)}, {PULL}")
+    remedy = f"try again {_when(response.headers)}, {PULL}"
+    return ModelUnavailable(f"the hub answered {status} for {name}", remedy, wait_s=_wait_s(response.headers) or 0)
 
 
 def _when(headers: Mapping[str, str]) -> str:
@@ -293,7 +294,7 @@ def _when(headers: Mapping[str, str]) -> str:
 
 def _wait_s(headers: Mapping[str, str]) -> int | None:
     """The seconds for which the hub wants to be left alone, by its own header or by HTTP's."""
-    told = re.search(r";r=0;t=(\d+)", headers.get("RateLimit", "")) or re.fullmatch(
-        r"\s*(\d+)\s*", headers.get("Retry-After", "")
+    told = re.search(r";r=0;t=(\d{1,9})", headers.get("RateLimit", "")) or re.fullmatch(
+        r"\s*(\d{1,9})\s*", headers.get("Retry-After", "")
     )
     return int(told[1]) if told else None

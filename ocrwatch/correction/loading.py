@@ -7,6 +7,7 @@ process starts and ends is the owner's.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +16,8 @@ from typing import Any
 from ocrwatch.correction.finding import find_or_fetch
 from ocrwatch.correction.placing import GpuPolicy, Placer, Placing, Survey, is_shortage
 from ocrwatch.correction.returned import Proof, Returned
-from ocrwatch.correction.store import Doing, ModelFile, ModelWish
-from ocrwatch.errors import DeviceFull, OcrwatchError
+from ocrwatch.correction.store import PULL, Doing, Download, ModelFile, ModelWish
+from ocrwatch.errors import DeviceFull, MissingPart, ModelUnavailable, OcrwatchError
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 20.0  # for a question to the driver; on a machine that is just up its first answer takes seconds
 _RETURN_S = 5.0  # for a device to show less in use after a process has ended
 _FREED_S = 2.0  # beyond that, for the questioner itself
+_LONGEST_REST_S = 86_400.0  # that a hub gets which says when it wants to be asked again
 _SILENT = "the GPU's driver could not be asked"
 
 
@@ -47,9 +49,9 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class _Stay:
-    """A process on a device, and what was in use there before it came."""
+    """A process on a device, and what was in use there before it came. device: None where nobody could tell which."""
 
-    device: str
+    device: str | None
     before_bytes: int | None
 
 
@@ -69,6 +71,9 @@ class Loader:
         self._survey: Survey | None = None
         self._stays: dict[int, _Stay] = {}
         self._ended = threading.Event()
+        self._clock = clock
+        self._hub_said = ""  # when it wanted to be left alone
+        self._hub_at = -math.inf  # until when
         self.file: ModelFile | None = None
         self.placed = ""
         self.fetched: tuple[int, int] | None = None
@@ -87,7 +92,8 @@ class Loader:
             try:
                 process = self._start(replace(self._plan.load(self.file, placing), ended=ended), progress=progress)
             except OcrwatchError as error:
-                if ended.is_set() or not (is_shortage(error) and self._placer.failed()):
+                is_short = not ended.is_set() and is_shortage(error) and self._placer.failed()
+                if not is_short or error.left_behind is not None:  # that one still has its memory
                     raise
                 log.warning("the model did not fit: %s; trying with less on the GPU", error)
                 continue
@@ -131,17 +137,26 @@ class Loader:
         if placed and placed != self.placed:
             log.warning("the model runs with less of the GPU than was wanted: %s", placed)
         self.placed = placed
-        if process.hello.get("layers_on_gpu") and placing.device:
+        if process.hello.get("layers_on_gpu"):
             self._stays[process.pid] = _Stay(placing.device, self._in_use(placing.device))
 
-    def _in_use(self, device: str) -> int | None:
+    def _in_use(self, device: str | None) -> int | None:
         seen = self._survey.devices if self._survey is not None else ()
         return next((each.used_bytes for each in seen if each.uuid == device), None)
 
     def _find(self) -> ModelFile:
+        """A hub that wants to be left alone is; what a person brought here meanwhile is found all the same."""
+        left_s, wish = self._hub_at - self._clock(), self._plan.wish
         try:
             fetch = replace(self._plan.fetch, ended=self._ended)  # a download may take hours
-            return find_or_fetch(fetch, self._plan.wish, progress=self._on_fetched)
+            asked = replace(wish, download=Download.NEVER) if left_s > 0 else wish
+            return find_or_fetch(fetch, asked, progress=self._on_fetched)
+        except (MissingPart, ModelUnavailable) as error:
+            if left_s > 0:
+                raise ModelUnavailable(self._hub_said, f"it is asked again in {left_s:.0f} s; or {PULL}") from error
+            if isinstance(error, ModelUnavailable):
+                self._hub_said, self._hub_at = error.message, self._clock() + min(error.wait_s, _LONGEST_REST_S)
+            raise
         finally:
             self.fetched = None
 

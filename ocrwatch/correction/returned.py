@@ -136,7 +136,8 @@ def _blamed(grown_bytes: int, others_bytes: int) -> tuple[Returned, str]:
     """What others held before was not read: as soon as they may be the reason, nothing is proved."""
     if others_bytes >= grown_bytes - TOLERANCE_BYTES:
         return Returned.UNVERIFIED, f"{_more(grown_bytes)}, and other processes hold {others_bytes // 10**6} MB"
-    return Returned.TIMEOUT, f"{_more(grown_bytes)}, and no other process explains it"
+    explained = f"other processes hold only {others_bytes // 10**6} MB of it" if others_bytes else "no other process explains it"
+    return Returned.TIMEOUT, f"{_more(grown_bytes)}, and {explained}"
 
 
 def _more(grown_bytes: int) -> str:

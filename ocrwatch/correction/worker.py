@@ -50,7 +50,8 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
     `mmap` ("auto", true or false); `calibration` (`gain` and `margin`; without it the strictest holds); `word_lists` (objects of
     `languages` and `dictionary`, as requests have them: they are made ready while the model loads).
     The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `gpu_bytes`, `parameters`, `context_tokens`, `memory_bytes`
-    (resident), `load_s`, `description`, `branching`, `sandbox` (see `Confinement`). Progress tells the fraction that is `loaded`.
+    (resident), `load_s`, `description`, `branching`, `calibrated`, `sandbox` (see `Confinement`). Progress tells the fraction
+    that is `loaded`.
 
     Raises ModelUnavailable with llama.cpp's reason, DeviceFull where a GPU's memory was short, ValueError for no options.
     """
@@ -83,6 +84,7 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
         "load_s": round(time.monotonic() - begun, 3),
         "description": llama.description,
         "branching": corrector.branching,
+        "calibrated": _calibration(options) != STRICTEST,
         "sandbox": confinement.to_json(),
     }
     return hello, {"correct": corrector.correct, "judge": corrector.judge}

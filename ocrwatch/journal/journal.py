@@ -100,6 +100,28 @@ class Journal(Files):
         )
         return {JobState(r["after"]): r["n"] for r in rows}
 
+    def work_since(self, since: float) -> tuple[int, dict[str, int]]:
+        """How many pages the texts have that were finished after `since`, and how many files failed, by reason."""
+        pages = self._rows(
+            "SELECT sum(pages) AS n FROM job WHERE id IN (SELECT job FROM event WHERE at >= ? AND after IN ('done', 'partial'))",
+            (since,),
+        )
+        failures = self._rows(
+            "SELECT reason, count(*) AS n FROM event WHERE at >= ? AND after IN ('failed', 'poison')"
+            " GROUP BY reason ORDER BY n DESC, reason",
+            (since,),
+        )
+        return pages[0]["n"] or 0, {r["reason"]: r["n"] for r in failures}
+
+    def finished_between(self, since: float, until: float) -> list[Job]:
+        """Current jobs that came to an end, or whose raw text was published, at a time from `since` to before `until`."""
+        rows = self._rows(
+            f"SELECT {_JOB_COLUMNS} FROM job WHERE {_CURRENT} AND id IN (SELECT job FROM event WHERE at >= ? AND at < ?"
+            " AND after IN ('done', 'partial', 'failed', 'poison', 'awaiting_correction')) ORDER BY inbox, path",
+            (since, until),
+        )
+        return [_job(r) for r in rows]
+
     def events(self, job_id: int) -> list[Event]:
         """What happened to a job, oldest first."""
         rows = self._rows("SELECT at, before, after, reason, detail FROM event WHERE job = ? ORDER BY id", (job_id,))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,14 @@ from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import RETRYABLE, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.service.control import Answer, Caller
-from ocrwatch.service.why import Surroundings, explain
+from ocrwatch.service.enquiry import Enquiry
+from ocrwatch.service.permission import Permission
+from ocrwatch.service.whereabouts import Place, Role
+from ocrwatch.service.why import unfinished, waiting_files
 from ocrwatch.treatment import Treatment
 
 _HOUR_S = 3600.0
+_MOVED = {Role.ARCHIVE: "finished", Role.QUARANTINE: "failed"}
 _NOT_THERE = frozenset({JobState.ORPHANED, JobState.ARCHIVED})
 
 
@@ -31,6 +34,7 @@ _NOT_THERE = frozenset({JobState.ORPHANED, JobState.ARCHIVED})
 class Answers:
     """The answers by request."""
 
+    places: Sequence[Place]
     inboxes: Mapping[str, Inbox]
     treatments: Mapping[str, Treatment]
     mounts: MountTable
@@ -46,14 +50,19 @@ class Answers:
         """Request name to answer."""
         return {"status": self._status, "why": self._why, "retry": self._retry, "unload": self._unload}
 
-    def _status(self, _: Mapping[str, Any], __: Caller) -> dict[str, Any]:
+    def _status(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+        """files: with what `why` says of the files that are not done, as far as the caller may know of them."""
         counts = self.journal.counts()
+        hour_ago = self.wall_clock() - _HOUR_S
+        pages, failures = self.journal.work_since(hour_ago)
         return {
             "version": __version__,
             "pid": os.getpid(),
             "up_s": self.clock() - self.started_s,
             "rss_bytes": _resident_bytes(),
-            "inboxes": [self._inbox(name, counts) for name in self.inboxes],
+            "inboxes": [
+                self._inbox(name, counts) | (self._files(name, caller) if request.get("files") else {}) for name in self.inboxes
+            ],
             "model": self._model_status(),
             "workers": [
                 {"engine": engine, "state": worker.state, "pid": worker.pid, "resident_bytes": held}
@@ -61,7 +70,9 @@ class Answers:
             ],
             "pages_waiting": self.pool.waiting(),
             "jobs_active": self.dispatcher.active(),
-            "last_hour": self.journal.finished_since(self.wall_clock() - _HOUR_S),
+            "last_hour": self.journal.finished_since(hour_ago),
+            "last_hour_pages": pages,
+            "last_hour_failures": failures,
         }
 
     def _inbox(self, name: str, counts: Mapping[tuple[str, JobState], int]) -> dict[str, Any]:
@@ -69,6 +80,10 @@ class Answers:
         status = inbox.status()
         oldest = self.journal.oldest_unfinished(name)
         waiting = len(status.waiting)
+        treatment = self.treatments[name]
+        moves = {_MOVED[place.role]: place.path for place in self.places if place.inbox == name and place.role in _MOVED}
+        if treatment.archive is None:
+            moves.pop("finished", None)
         own = {state: count for (inbox_name, state), count in counts.items() if inbox_name == name}
         return {
             "name": name,
@@ -79,7 +94,21 @@ class Answers:
             "waiting": waiting,
             "counts": own,
             "oldest_s": None if oldest is None else max(0.0, self.wall_clock() - oldest),
+            "outputs": [what for what, is_made in (("hOCR", treatment.hocr), ("searchable PDF", treatment.pdf)) if is_made],
+            "moves": moves,
         }
+
+    def _files(self, name: str, caller: Caller) -> dict[str, Any]:
+        inbox = self.inboxes[name]
+        lists = {
+            "waiting_files": waiting_files(inbox.status().waiting, monotonic_s=self.clock()),
+            "unfinished": unfinished(name, self.journal, wall_s=self.wall_clock()),
+        }
+        base = inbox.rules.path.rstrip("/")
+        visible = Permission(self.mounts).visible(
+            [f"{base}/{file['path']}" for files in lists.values() for file in files], caller
+        )
+        return {what: [file for file in files if f"{base}/{file['path']}" in visible] for what, files in lists.items()}
 
     def _model_status(self) -> dict[str, Any] | None:
         if self.model is None:
@@ -95,6 +124,7 @@ class Answers:
             "layers_on_gpu": hello.get("layers_on_gpu"),
             "layers": hello.get("layers"),
             "gpu_bytes": hello.get("gpu_bytes"),
+            "calibrated": hello.get("calibrated"),
             "degraded": status.degraded,
             "leases": status.leases,
             "fetched": status.fetched,
@@ -109,29 +139,20 @@ class Answers:
         }
 
     def _why(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-        path = str(request["path"])
-        name, relative = self._place(path)
-        inbox, treatment = self.inboxes[name], self.treatments[name]
-        if not _may_know(path, caller, touch=not self.mounts.may_hang(str(Path(path).parent))):
-            raise UsageError(f"you may not see {path}", "ask as a user who may")
-        status = inbox.territory_of(relative).status()
-        around = Surroundings(
-            inbox=name,
-            patterns=inbox.rules.patterns,
-            text_path=lambda p: str(treatment.text_path(p)),
-            waiting=status.waiting,
-            problem=status.problem,
-            unread=status.unread,
-        )
-        return explain(relative, around, journal=self.journal, monotonic_s=self.clock(), wall_s=self.wall_clock())
+        return self._enquiry.why(str(request["path"]), caller)
 
-    def _place(self, path: str) -> tuple[str, str]:
-        for name, inbox in self.inboxes.items():
-            root = Path(inbox.rules.path)
-            if Path(path).is_relative_to(root) and Path(path) != root:
-                return name, str(Path(path).relative_to(root))
-        inboxes = ", ".join(inbox.rules.path for inbox in self.inboxes.values())
-        raise UsageError(f"{path} lies in no inbox", f"the inboxes are {inboxes}")
+    @property
+    def _enquiry(self) -> Enquiry:
+        return Enquiry(
+            places=self.places,
+            inboxes=self.inboxes,
+            treatments=self.treatments,
+            mounts=self.mounts,
+            journal=self.journal,
+            model=self.model,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+        )
 
     def _retry(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         if request.get("all"):
@@ -139,7 +160,7 @@ class Answers:
         else:
             jobs = []
             for path in request["paths"]:
-                name, relative = self._place(str(path))
+                name, relative = self._enquiry.inbox_of(str(path), caller)
                 job = self.journal.current(name, relative)
                 if job is None or job.state not in RETRYABLE:
                     state = "not known" if job is None else str(job.state)
@@ -171,36 +192,3 @@ def _territory(status: TerritoryStatus) -> dict[str, Any]:
 def _resident_bytes() -> int:
     fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _may_know(path: str, caller: Caller, *, touch: bool) -> bool:
-    """Whether the caller could `stat` the path: every folder above it lets them through. Judged by mode bits."""
-    if caller.uid in (0, os.geteuid()):
-        return True
-    if not touch:
-        return False  # a folder on a mount that may hang is not looked at from here
-    try:
-        groups = set(_groups(caller))
-        return all(_may_enter(folder.stat(), caller.uid, groups) for folder in Path(path).parents)
-    except OSError:
-        return False
-
-
-def _groups(caller: Caller) -> list[int]:
-    try:
-        line = next(
-            line
-            for line in Path(f"/proc/{caller.pid}/status").read_text(encoding="ascii").splitlines()
-            if line.startswith("Groups:")
-        )
-    except (OSError, StopIteration):
-        return [caller.gid]
-    return [caller.gid, *(int(group) for group in line.split()[1:])]
-
-
-def _may_enter(status: os.stat_result, uid: int, groups: set[int]) -> bool:
-    if status.st_uid == uid:
-        return bool(status.st_mode & stat.S_IXUSR)
-    if status.st_gid in groups:
-        return bool(status.st_mode & stat.S_IXGRP)
-    return bool(status.st_mode & stat.S_IXOTH)

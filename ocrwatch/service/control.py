@@ -25,15 +25,18 @@ log = logging.getLogger(__name__)
 
 GROUP = "ocrwatch"
 _PATIENCE_S = 5.0
+_SO_PEERGROUPS = 59  # Linux 4.13; the socket module has no name for it
+_CREDENTIALS, _GROUP = struct.Struct("iII"), struct.Struct("I")
+_MOST_GROUPS = 256  # for which getsockopt has room
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, as the kernel says."""
+    """Who asks, as the kernel says. groups: the first and all others."""
 
     pid: int
     uid: int
-    gid: int
+    groups: frozenset[int]
 
 
 Answer = Callable[[Mapping[str, Any], Caller], dict[str, Any]]
@@ -112,8 +115,14 @@ def _request(connection: socket.socket) -> dict[str, Any] | None:
 
 
 def _caller(connection: socket.socket) -> Caller:
-    size = struct.calcsize("3i")
-    return Caller(*struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(told)
+    try:
+        # Of the moment when it called: what /proc says of a pid may be of another process by now.
+        others = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * _GROUP.size)
+    except OSError:  # more than that: then by the first alone
+        others = b""
+    return Caller(pid, uid, frozenset({gid, *(group for (group,) in _GROUP.iter_unpack(others))}))
 
 
 class NoDaemon(Exception):

@@ -10,6 +10,8 @@ from ocrwatch.service.systemd import printable
 
 Values = Mapping[str, Any]
 _MOST_FOLDERS = 10
+_MOST_PAGES = 10
+_WIDEST_NAME = 16
 
 
 def duration(seconds: float) -> str:
@@ -24,38 +26,62 @@ def status_lines(status: Values) -> Iterator[str]:
     """The daemon at a glance."""
     yield f"ocrwatch {status['version']}, pid {status['pid']}, up {duration(status['up_s'])}, {status['rss_bytes'] / 1e6:.0f} MB"
     yield ""
-    yield "INBOX            STATE     LOOKS BY     FILES SETTLING  QUEUED    DONE FAILED  PATH"
+    width = min(_WIDEST_NAME, max(5, *(len(inbox["name"]) for inbox in status["inboxes"])))
+    yield f"{'INBOX':<{width}} STATE    LOOKS BY  FILES SETTLING QUEUED   DONE FAILED  OLDEST  PATH"
     for inbox in status["inboxes"]:
-        yield from _inbox_lines(inbox)
+        yield from _inbox_lines(inbox, width)
     yield ""
     yield _model_line(status["model"])
+    yield _work_line(status)
+    yield _hour_line(status)
+
+
+def _work_line(status: Values) -> str:
     workers = status["workers"]
-    held = sum(w["resident_bytes"] for w in workers) / 1e6
+    busy, held = sum(w["state"] == "busy" for w in workers), sum(w["resident_bytes"] for w in workers) / 1e6
     waiting, active = status["pages_waiting"], status["jobs_active"]
-    yield f"ocr      {len(workers)} workers, {held:.0f} MB, {waiting} pages waiting, {active} files in work"
-    hour = status["last_hour"]
-    yield "hour     " + (", ".join(f"{count} {state}" for state, count in sorted(hour.items())) or "nothing finished")
+    return f"ocr      {len(workers)} workers, {busy} busy, {held:.0f} MB, {waiting} pages waiting, {active} files in work"
 
 
-def _inbox_lines(inbox: Values) -> Iterator[str]:
+def _hour_line(status: Values) -> str:
+    if not (hour := status["last_hour"]):
+        return "hour     nothing finished"
+    why = ", ".join(f"{count} {reason}" for reason, count in status["last_hour_failures"].items())
+    ended = ", ".join(f"{count} {state}" for state, count in sorted(hour.items()))
+    return f"hour     {status['last_hour_pages']} pages; files: {ended}" + (f"; failed for: {why}" if why else "")
+
+
+def _inbox_lines(inbox: Values, width: int) -> Iterator[str]:
     counts = inbox["counts"]
     queued = sum(counts.get(state, 0) for state in ("queued", "spooled", "deferred", "awaiting_correction"))
     done = sum(counts.get(state, 0) for state in ("done", "partial", "orphaned", "archived"))
     failed = sum(counts.get(state, 0) for state in ("failed", "poison"))
     yield (
-        f"{inbox['name'][:16]:<16} {inbox['state']:<9} {inbox['looks_by']:<10} {inbox['files']:>7} {inbox['waiting']:>8}"
-        f" {queued:>7} {done:>7} {failed:>6}  {printable(inbox['path'])}"
+        f"{inbox['name'][:width]:<{width}} {inbox['state']:<8} {inbox['looks_by']:<8} {inbox['files']:>6} {inbox['waiting']:>8}"
+        f" {queued:>6} {done:>6} {failed:>6} {_age(inbox['oldest_s']):>7}  {printable(inbox['path'])}"
     )
+    yield from _more_than_texts(inbox)
+    if inbox["why_polling"] and inbox["state"] == "online":
+        yield f"  polled: {printable(inbox['why_polling'])}"
     if inbox["problem"]:
         yield f"  {printable(inbox['problem'])}"
     for part in inbox["below"]:
-        yield f"  {'below':<14} {part['state']:<9} {part['looks_by']:<10} {printable(part['path'])}"
+        yield f"  {'below':<{width - 2}} {part['state']:<8} {part['looks_by']:<8}  {printable(part['path'])}"
         if part["problem"]:
             yield f"    {printable(part['problem'])}"
     for folder in [folder for part in (inbox, *inbox["below"]) for folder in part["unread"]][:_MOST_FOLDERS]:
         yield f"  cannot be listed: {printable(folder['path'])}: {folder['reason']}"
-    if inbox["oldest_s"] is not None and inbox["oldest_s"] > 60:
-        yield f"  the oldest file waits since {duration(inbox['oldest_s'])}"
+
+
+def _more_than_texts(inbox: Values) -> Iterator[str]:
+    if inbox["outputs"]:
+        yield f"  beside the text: {', '.join(inbox['outputs'])}"
+    for what, place in inbox["moves"].items():
+        yield f"  moves {what} files to {printable(place)}"
+
+
+def _age(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds)
 
 
 def _model_line(model: Values | None) -> str:
@@ -63,7 +89,8 @@ def _model_line(model: Values | None) -> str:
         return "model    correction is off"
     name = printable(model["file"] or "not found yet")
     if model["state"] in ("ready", "busy"):
-        return f"model    {name}: {_place(model)}, pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB, {_until(model)}"
+        held = f"pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB"
+        return f"model    {name}: {_place(model)}, {held}, {_until(model)}{_trust(model)}"
     line = f"model    {name}: {_away(model)}"
     if model["unavailable_s"] is not None:
         line += f"; not to be had since {duration(model['unavailable_s'])}: {printable(model['problem'])}"
@@ -76,6 +103,10 @@ def _until(model: Values) -> str:
     if model["state"] == "busy" or model["leases"]:
         return "in use"
     return "stays loaded" if model["idle_left_s"] is None else f"unloads in {duration(model['idle_left_s'])}"
+
+
+def _trust(model: Values) -> str:
+    return "" if model["calibrated"] is None else ", calibrated" if model["calibrated"] else ", not calibrated: corrects least"
 
 
 def _place(model: Values) -> str:
@@ -109,23 +140,54 @@ def _why(proof: Values) -> str:
 
 def why_lines(answer: Values) -> Iterator[str]:
     """One file's answer."""
-    yield f"{printable(answer['path'])} (inbox {answer['inbox']}): {answer['state']}"
+    yield f"{printable(answer['path'])} (inbox {answer['inbox']}): {answer['state']}" + _for_long(answer)
+    if answer.get("lies_in"):
+        yield f"  the file asked for lies in the {answer['lies_in']}; this is known of its name in the inbox:"
     yield f"  {printable(answer['meaning'])}"
-    if answer.get("detail"):
-        yield f"  {answer['reason']}: {printable(answer['detail'])}" if answer["reason"] else f"  {printable(answer['detail'])}"
-    if answer.get("since_s") is not None:
-        yield f"  first seen {duration(answer['since_s'])} ago"
-    if answer["inbox_problem"]:
-        yield f"  the inbox is offline: {printable(answer['inbox_problem'])}"
-    if answer.get("pages") is not None:
-        yield f"  pages {answer['pages_done']}/{answer['pages']}, tries {answer['tries']}, workers lost {answer['deaths']}"
-    for page in answer.get("failed_pages", [])[:10]:
-        yield f"  page {page['page']}: {printable(page['detail'])}"
+    yield from _reason_lines(answer)
+    yield from _page_lines(answer)
     if answer.get("next_try_s") is not None:
         yield f"  tried again in {duration(answer['next_try_s'])}"
-    if answer.get("text"):
-        yield f"  text: {printable(answer['text'])}"
+    yield from _result_lines(answer)
     for event in answer.get("events", []):
         at = datetime.fromtimestamp(event["at"], tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         why = f": {printable(event['detail'])}" if event["detail"] else ""
         yield f"  {at}  {event['after']}{why}"
+
+
+def _reason_lines(answer: Values) -> Iterator[str]:
+    if answer.get("detail"):
+        yield f"  {answer['reason']}: {printable(answer['detail'])}" if answer["reason"] else f"  {printable(answer['detail'])}"
+    if answer.get("next"):
+        yield f"  {answer['next']}"
+    if answer.get("remedy"):
+        yield f"  what to do: {printable(answer['remedy'])}"
+    if answer.get("since_s") is not None:
+        yield f"  first seen {duration(answer['since_s'])} ago"
+    if answer["inbox_problem"]:
+        yield f"  the inbox is offline: {printable(answer['inbox_problem'])}"
+    if answer.get("model_problem"):
+        yield f"  the model is not to be had: {printable(answer['model_problem'])}"
+
+
+def _result_lines(answer: Values) -> Iterator[str]:
+    for what in ("text", "json", "pdf"):
+        if answer.get(what):
+            yield f"  {what}: {printable(answer[what])}"
+    if answer.get("pdf_reason"):
+        yield f"  no searchable PDF: {printable(answer['pdf_reason'])}"
+
+
+def _for_long(answer: Values) -> str:
+    return "" if answer.get("in_state_s") is None else f", for {duration(answer['in_state_s'])}"
+
+
+def _page_lines(answer: Values) -> Iterator[str]:
+    if answer.get("pages") is not None:
+        at = f", at page {answer['page']}" if answer["page"] is not None else ""
+        yield f"  pages {answer['pages_done']}/{answer['pages']}{at}, tries {answer['tries']}, workers lost {answer['deaths']}"
+    for page in answer.get("failed_pages", [])[:_MOST_PAGES]:
+        yield f"  page {page['page']}: {printable(page['detail'])}"
+    for page in answer.get("hard_pages", [])[:_MOST_PAGES]:
+        why = f": {printable(page['detail'])}" if page["detail"] else ""
+        yield f"  page {page['page']}: begun {page['tries']} times, workers lost {page['deaths']}{why}"

@@ -52,7 +52,7 @@ class FrameReader:
         while len(self._buffer) >= _HEADER.size:
             (length,) = _HEADER.unpack_from(self._buffer)
             if length > self._limit_bytes:
-                raise FrameError(f"a frame of {length} bytes was announced")
+                raise FrameError(f"a frame of {length} bytes was announced, and {self._limit_bytes} are the most that is taken")
             end = _HEADER.size + length
             if len(self._buffer) < end:
                 break

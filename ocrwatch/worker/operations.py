@@ -17,6 +17,7 @@ from ocrwatch.intake.ignore import Patterns
 from ocrwatch.output import archive, files, sidecar
 from ocrwatch.output.document import Document
 from ocrwatch.output.files import Likeness
+from ocrwatch.output.listing import folder
 from ocrwatch.output.sidecar import Names
 from ocrwatch.worker import child
 
@@ -82,6 +83,10 @@ def _read_back(arguments: Values, _: Tell) -> Values:
     return {"document": None if document is None else document.to_json()}
 
 
+def _texts(arguments: Values, _: Tell) -> Values:
+    return folder(Root.from_json(arguments["root"]), arguments["path"]).to_json()
+
+
 def _publish(arguments: Values, _: Tell) -> Values:
     like = arguments["like"]
     published = sidecar.publish(
@@ -125,6 +130,7 @@ OPERATIONS: Mapping[str, Callable[[Values, Tell], Values]] = {
     "spool": _spool,
     "examine": _examine,
     "read_back": _read_back,
+    "texts": _texts,
     "publish": _publish,
     "archive": _archive,
     "tidy": _tidy,

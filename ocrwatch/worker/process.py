@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.errors import WorkerDied, WorkerTimedOut, from_wire
+from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerTimedOut, from_wire
 from ocrwatch.worker import frames
 from ocrwatch.worker.lifeline import Lifeline
 
@@ -62,8 +62,8 @@ Progress = Callable[[dict[str, Any]], None]
 class WorkerProcess:
     """A started child that has said hello.
 
-    Raises on start what the child raised (an OcrwatchError), WorkerDied or WorkerTimedOut; OSError when this machine cannot
-    start another process now.
+    Raises on start what the child raised (an OcrwatchError), WorkerDied or WorkerTimedOut, with `left_behind` where not even KILL
+    has ended it; OSError when this machine cannot start another process now.
     """
 
     def __init__(self, spec: WorkerSpec, *, progress: Progress | None = None) -> None:
@@ -81,9 +81,11 @@ class WorkerProcess:
         self.pid = self._process.pid
         try:
             self.hello = self._exchange(dict(spec.options), deadline_s=spec.start_s, progress=progress)
-        except BaseException:
+        except BaseException as error:
             self.kill()
             self.release()
+            if isinstance(error, OcrwatchError) and self.alive:
+                error.left_behind = self
             raise
 
     def call(
@@ -158,7 +160,10 @@ class WorkerProcess:
             self._channel.settimeout(deadline_s)
             frames.send(self._channel, message, descriptor=descriptor)
             reply = self._await_reply(deadline_s, total_s, progress)
-        except (OSError, frames.FrameError) as error:
+        except frames.FrameError as error:
+            self.kill()
+            raise self._death(f"was killed: {error}") from error
+        except OSError as error:
             self.kill()
             raise self._death(self._how_it_died(str(error))) from error
         except BaseException:
@@ -181,7 +186,7 @@ class WorkerProcess:
             if readable.poll(_POLL_MS):
                 data = self._channel.recv(1 << 20)
                 if not data:
-                    raise frames.FrameError("it closed its channel")
+                    raise ConnectionResetError("it closed its channel")
                 for message in self._reader.feed(data):
                     if "progress" not in message:
                         return message

@@ -16,6 +16,7 @@ from ocrwatch.intake.spool import Spooled
 from ocrwatch.intake.tree import DirectoryListing, Seen
 from ocrwatch.output.document import Document
 from ocrwatch.output.files import Likeness
+from ocrwatch.output.listing import Folder
 from ocrwatch.output.sidecar import Examined, Names, Published, SidecarState
 from ocrwatch.worker.access import Access
 from ocrwatch.worker.operations import Values
@@ -105,6 +106,10 @@ class Share:
         """`sidecar.read_back`."""
         document = self._access.run("read_back", {"root": root.to_json(), "names": self._names_inside(names)})["document"]
         return None if document is None else Document.from_json(document)
+
+    def texts(self, root: Root, path: str) -> Folder:
+        """`listing.folder`."""
+        return Folder.from_json(self._access.run("texts", {"root": root.to_json(), "path": self._inside(path)}))
 
     def publish(
         self,

@@ -4,7 +4,7 @@ Owns the states of one worker. Exactly one thread owns a `Supervised` and makes 
 `abandon`, so a request, a timer and an exit can never meet half-way: they happen one after another in that thread.
 
     COLD     -> LOADING
-    LOADING  -> READY | BACKOFF | STOPPING
+    LOADING  -> READY | STOPPING
     READY    -> BUSY | STOPPING
     BUSY     -> READY | STOPPING
     STOPPING -> COLD | BACKOFF
@@ -12,7 +12,7 @@ Owns the states of one worker. Exactly one thread owns a `Supervised` and makes 
 
 Each process is an epoch, numbered by `Snapshot.starts`. What is timed (the idle time, the back-off) is part of the snapshot and
 goes with its process, so nothing of an earlier one can touch a later one. A process that is told to go and does not, not even
-by KILL, stays in STOPPING: no second one is started beside it.
+by KILL, stays in STOPPING, also one that has not said hello: no second one is started beside it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WorkerState(StrEnum):
 
 ALLOWED = {
     WorkerState.COLD: {WorkerState.LOADING},
-    WorkerState.LOADING: {WorkerState.READY, WorkerState.BACKOFF, WorkerState.STOPPING},
+    WorkerState.LOADING: {WorkerState.READY, WorkerState.STOPPING},
     WorkerState.READY: {WorkerState.BUSY, WorkerState.STOPPING},
     WorkerState.BUSY: {WorkerState.READY, WorkerState.STOPPING},
     WorkerState.STOPPING: {WorkerState.COLD, WorkerState.BACKOFF},
@@ -60,7 +60,7 @@ class Snapshot:
     """What is known of a worker at one moment; taking one changes nothing.
 
     idle_since, retry_at: monotonic seconds, None where they do not apply. starts: how many processes there were, and with that
-    the epoch of the last one.
+    the epoch of the last one. problem: how the last start or process failed, until one says hello; a try does not end it.
     """
 
     state: WorkerState = WorkerState.COLD
@@ -116,7 +116,7 @@ class Supervised:
         self._process: WorkerProcess | None = None
         self._failed_starts = 0
         self._deaths_in_a_row = 0
-        self._death: OcrwatchError | None = None  # how the process in STOPPING ended, if not by `stop`
+        self._death: OcrwatchError | None = None  # how the process in STOPPING ended or failed to start, if not by `stop`
         self._refusal: dict[str, str] = {}  # what a request gets while the back-off lasts
         self._lock = threading.Lock()  # between the end of a load and whoever gives it up
         self._ended = threading.Event()  # of the present epoch
@@ -148,7 +148,7 @@ class Supervised:
             self._ended = threading.Event()
             if self._interrupted:
                 self._ended.set()
-            self._move(WorkerState.LOADING, problem="", retry_at=None, starts=self._snapshot.starts + 1)
+            self._move(WorkerState.LOADING, retry_at=None, starts=self._snapshot.starts + 1)
         try:
             self._process = self._started(progress)
         except OcrwatchError as error:
@@ -293,13 +293,13 @@ class Supervised:
             ) from error
 
     def _start_failed(self, error: OcrwatchError) -> None:
+        left: WorkerProcess | None = error.left_behind
         with self._lock:
-            if self._ended.is_set():  # by `abandon` or `interrupt`: no failure
-                self._move(WorkerState.STOPPING)
-                self._move(WorkerState.COLD)
-                return
-            self._failed_starts += 1
-            self._rest(error, self._failed_starts)
+            is_failure = not self._ended.is_set()  # but for `abandon` and `interrupt`
+            self._failed_starts += is_failure
+            self._process, self._death = left, error if is_failure else None
+            self._move(WorkerState.STOPPING, pid=None if left is None else left.pid)
+        self._reap()
 
     def _loaded(self, process: WorkerProcess) -> Mapping[str, Any]:
         self._failed_starts = 0
@@ -307,7 +307,7 @@ class Supervised:
         with self._lock:
             is_wanted = not self._ended.is_set()
             if is_wanted:
-                self._move(WorkerState.READY, idle_since=self._clock(), **values)
+                self._move(WorkerState.READY, problem="", idle_since=self._clock(), **values)
             else:
                 self._move(WorkerState.STOPPING, **values)
         if not is_wanted:
@@ -323,18 +323,20 @@ class Supervised:
     def _reap(self) -> None:
         """Leave STOPPING, if the process is gone."""
         process, ended, death = self._process, self._snapshot, self._death
-        assert process is not None
-        if process.alive:
+        if process is not None and process.alive:
             stuck = f"process {process.pid} was killed and does not end: a device or a mount that hangs holds it"
             self._snapshot = replace(ended, problem=stuck)
             return
         self._process = None
-        if death is not None and self._deaths_in_a_row > self._spare_deaths:
-            self._rest(death, self._deaths_in_a_row - int(self._spare_deaths))
+        failures = self._failed_starts or self._deaths_in_a_row - self._spare_deaths
+        if death is not None and failures > 0:
+            self._rest(death, int(failures))
         else:
-            problem = death.message if death is not None else ""
+            said = death.message if death is not None else ""
+            problem = said if process is not None else ended.problem  # a try that was given up answers nothing
             self._move(WorkerState.COLD, pid=None, hello=None, problem=problem)
-        self._gone(ended)
+        if ended.hello is not None:
+            self._gone(ended)
 
     def _rest(self, error: OcrwatchError, times: int) -> None:
         self._refusal = error.to_wire()

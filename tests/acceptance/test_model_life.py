@@ -20,6 +20,7 @@ from tests.faults.workers import is_running
 pytestmark = pytest.mark.acceptance
 
 _INVOICE = "Invoic # 12345\nTotal: $1O0.00\nDate: 2023-07-15"
+_LETTER = "A second lettter about the invoic of May"
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_model_is_unloaded_when_idle_and_loaded_again_for_the_next_page(service:
     wait_until(lambda: _model(service)["state"] == "cold", timeout_s=30, what="the unloading")
     assert first == 1 or not is_running(int(first))
     assert "libllama" not in service.mapped()
-    scans.write(service.inbox / "two.png", "A second lettter about the invoic of May")
+    scans.write(service.inbox / "two.png", _LETTER)
     service.wait_for("two.png", "done")
     assert _model(service)["starts"] == 2
 
@@ -135,8 +136,8 @@ def test_a_cold_model_stays_cold_however_often_it_is_asked_for(service: Service)
 
 
 @pytest.mark.parametrize("moment", ["loading", "busy", "stopping"])
-def test_stop_in_any_state_of_the_model_ends_in_time_and_leaves_no_process(service: Service, moment: str) -> None:
-    """The worst case: its process answers nothing and heeds no signal but KILL."""
+def test_stop_in_any_state_of_the_model_ends_in_time_and_loses_no_job(service: Service, moment: str) -> None:
+    """B18. The worst case: its process heeds no signal but KILL. The page in hand is corrected after the next start."""
     service.settings["model"]["idle_unload"] = "never"
     service.write_config()
     service.start()
@@ -144,17 +145,21 @@ def test_stop_in_any_state_of_the_model_ends_in_time_and_leaves_no_process(servi
         scans.write(service.inbox / "one.png", _INVOICE)
         service.wait_for("one.png", "done")
     else:
-        scans.write(service.inbox / "two.png", _INVOICE)
+        scans.write(service.inbox / "two.png", _LETTER)
     (pid,) = wait_until(lambda: _model_pids(service), what="the model's process")
     os.kill(pid, signal.SIGSTOP)
-    if moment == "busy":
-        scans.write(service.inbox / "two.png", "A second lettter about the invoic of May")
-    elif moment == "stopping":
+    if moment == "stopping":
         assert service.command("model", "unload").returncode == 0
+    if moment != "loading":
+        scans.write(service.inbox / "two.png", _LETTER)
     wait_until(lambda: _model(service)["state"] == moment, what=moment)
     children = service.children()
     assert service.stop(timeout_s=30) == 0
     assert not any(is_running(child) for child in children)
+    service.start()
+    service.wait_for("two.png", "done")
+    assert service.text("two.png").startswith("A second letter about")
+    assert service.metadata("two.png")["corrected"] is True
 
 
 def test_page_whose_model_was_killed_is_corrected_by_the_next(service: Service) -> None:
@@ -166,7 +171,7 @@ def test_page_whose_model_was_killed_is_corrected_by_the_next(service: Service) 
     service.wait_for("one.png", "done")
     (pid,) = _model_pids(service)
     os.kill(pid, signal.SIGSTOP)
-    scans.write(service.inbox / "two.png", "A second lettter about the invoic of May")
+    scans.write(service.inbox / "two.png", _LETTER)
     wait_until(lambda: _model(service)["state"] == "busy", what="busy")
     os.kill(pid, signal.SIGKILL)
     service.wait_for("two.png", "done")

@@ -195,7 +195,7 @@ def test_doctor_tells_whether_workers_are_confined(monkeypatch: pytest.MonkeyPat
     assert [finding.verdict for finding in findings()] == [Verdict.OK]
     failing(monkeypatch, "version", errno.EOPNOTSUPP, module=landlock)
     (lack,) = findings()
-    assert lack.verdict is Verdict.NOTE
+    assert lack.verdict is Verdict.WARN
     assert "no Landlock (Operation not supported): a worker can read and write what this user can" in lack.what
     assert "lsm=" in lack.remedy
 

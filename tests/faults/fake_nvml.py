@@ -4,7 +4,7 @@ Everything is the worker's own but the library `pynvml`. The folder that FAKE_NV
 and `calls`, to which each call adds its name. The file: `absent` (there is no such library), `raises` (by function: `kind` of the
 error, or `Hang`, and `from` which call on), `foreign_pids` (the worker is in a container), `cards`, each with `uuid`, `name`,
 `total_bytes`, `parts` (cards again, MIG) and `readings`; each look at the memory takes the next of these, the last one for ever:
-`used_bytes` and `held` (bytes or null by pid).
+`used_bytes` and `held` (bytes or null by pid). A card with `folder` in place of `readings` is a `FakeCard`, read as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any
 from ocrwatch.correction import devices
 from ocrwatch.worker import child
 from ocrwatch.worker.process import WorkerSpec
+from tests.faults.fake_card import FakeCard
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_LOG_BYTES = 1 << 16
+_LOG_BYTES = 1 << 18
 _KINDS = ("LibraryNotFound", "DriverNotLoaded", "GpuIsLost", "NotFound", "NotSupported", "NoPermission", "Unknown")
 
 
@@ -81,6 +82,9 @@ class FakeNvml(ModuleType):
 
     def reading(self, card: dict[str, Any], handle: tuple[int, ...]) -> dict[str, Any]:
         """What the last look at the card's memory saw, or the next will."""
+        if "folder" in card:
+            shared = FakeCard(Path(card["folder"]))
+            return {"used_bytes": shared.used_bytes(), "held": {str(pid): size for pid, size in shared.held().items()}}
         readings = card["readings"]
         return readings[min(max(0, self._looks[handle] - 1), len(readings) - 1)]  # type: ignore[no-any-return]
 
@@ -158,9 +162,14 @@ class FakeCards:
         return (self._folder / "calls").read_bytes().rstrip(b"\0").decode().split()
 
     def spec(self) -> WorkerSpec:
-        """How to start the worker. The folder is on the path of modules, so the sandbox lets it be read."""
-        environment = {"PYTHONPATH": f"{_PROJECT}:{self._folder}", "FAKE_NVML": str(self._folder)}
-        return WorkerSpec(module="tests.faults.fake_nvml", environment=environment)
+        """How to start the worker."""
+        return nvml_spec(self._folder)
+
+
+def nvml_spec(folder: Path) -> WorkerSpec:
+    """How to start the worker on these cards. The folder is on the path of modules, so the sandbox lets it be read."""
+    environment = {"PYTHONPATH": f"{_PROJECT}:{folder}", "FAKE_NVML": str(folder)}
+    return WorkerSpec(module="tests.faults.fake_nvml", environment=environment)
 
 
 if __name__ == "__main__":

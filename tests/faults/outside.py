@@ -21,7 +21,7 @@ class AskedService(Service):
     """A service that is asked at its control socket, as the commands do, without the start of a command each time."""
 
     def _ask(self, **request: str) -> dict[str, Any]:
-        return ask(Path(self.settings["state_dir"]) / "control.sock", request)
+        return ask(Path(self.settings.get("control_socket") or Path(self.settings["state_dir"]) / "control.sock"), request)
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -29,6 +29,11 @@ def scripted_model(*, start_s: float = 20.0, **options: Any) -> WorkerSpec:
     return _spec("tests.faults.scripted_model", options, start_s=start_s)
 
 
+def carded_model(*, start_s: float = 20.0, **options: Any) -> WorkerSpec:
+    """The same on a fake card."""
+    return _spec("tests.faults.carded_model", options, start_s=start_s)
+
+
 def confined(*, memory_bytes: int | None = None, **options: Any) -> WorkerSpec:
     """The specification of a worker in the sandbox that tries to get out."""
     return _spec("tests.faults.confined_worker", options, memory_bytes=memory_bytes)

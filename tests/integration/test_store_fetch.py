@@ -247,20 +247,24 @@ def test_a_short_wait_that_the_hub_asks_for_is_kept(hub: Hub, wish: ModelWish, a
 
 
 @pytest.mark.parametrize(
-    ("wait", "told"),
+    ("wait", "told", "wait_s"),
     [
-        ({"RateLimit": '"resolvers";r=0;t=240'}, "try again in 240 s"),
-        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "try again after Wed, 21 Oct 2026 07:28:00 GMT"),
-        ({}, "try again later"),
+        ({"RateLimit": '"resolvers";r=0;t=240'}, "try again in 240 s", 240),
+        ({"Retry-After": "3600"}, "try again in 3600 s", 3600),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "try again after Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        ({"Retry-After": "9" * 5000}, "try again after 9999", 0),
+        ({}, "try again later", 0),
     ],
+    ids=["rate limit", "seconds", "day", "absurd", "none"],
 )
 def test_a_hub_that_is_asked_too_often_says_when_to_come_back(
-    hub: Hub, wish: ModelWish, ask: Ask, wait: dict[str, str], told: str
+    hub: Hub, wish: ModelWish, ask: Ask, wait: dict[str, str], told: str, wait_s: float
 ) -> None:
-    """However the hub tells the time to wait, the administrator reads it."""
+    """However the hub tells the time to wait, the administrator reads it; a number of seconds the service heeds as well."""
     hub.fault, hub.wait = Fault.TOO_MANY, wait
-    with pytest.raises(ModelUnavailable, match=f"429.*{told}, run: ocrwatch model pull"):
+    with pytest.raises(ModelUnavailable, match=f"429.*{told}.*, run: ocrwatch model pull") as caught:
         ask("fetch", wish)
+    assert caught.value.wait_s == wait_s
 
 
 def test_a_slow_line_is_no_stalled_one(hub: Hub, wish: ModelWish, ask: Ask) -> None:

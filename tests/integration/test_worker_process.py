@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,9 @@ sys.stdin.read()
 def comes_true(condition: Callable[[], bool], *, within_s: float) -> bool:
     """Whether it does, soon enough."""
     limit = time.monotonic() + within_s
+    pause = threading.Event()
     while not condition() and time.monotonic() < limit:
-        os.sched_yield()
+        pause.wait(0.005)
     return condition()
 
 
@@ -115,13 +117,16 @@ def test_flood_on_standard_error_does_not_block_the_worker(worker: WorkerProcess
 
 @pytest.mark.parametrize(
     ("request_", "words"),
-    [({"op": "abort"}, "SIGABRT"), ({"op": "exit", "status": 7}, "status 7"), ({"op": "garbage"}, "no JSON")],
+    [
+        ({"op": "abort"}, "was ended by SIGABRT"),
+        ({"op": "exit", "status": 7}, "ended with status 7"),
+        ({"op": "garbage"}, "was killed: no JSON"),
+    ],
 )
 def test_worker_that_ends_in_mid_request_is_reported(worker: WorkerProcess, request_: dict[str, object], words: str) -> None:
     """Whatever way it ends, the caller learns how, and the child is reaped."""
-    with pytest.raises(WorkerDied) as caught:
+    with pytest.raises(WorkerDied, match=words):
         worker.call(request_, deadline_s=10)
-    assert words in str(caught.value) or words in str(caught.value.__cause__)
     assert not is_running(worker.pid)
 
 
@@ -135,18 +140,17 @@ def test_worker_that_hangs_is_killed_at_its_deadline(worker: WorkerProcess) -> N
 def test_progress_restarts_the_deadline(worker: WorkerProcess) -> None:
     """Slow but moving is not hanging."""
     seen: list[object] = []
-    reply = worker.call({"op": "steps", "count": 8, "pause_s": 0.1}, deadline_s=0.5, progress=lambda p: seen.append(p["step"]))
-    assert reply == {"steps": 8}
-    assert seen == list(range(8))
+    reply = worker.call({"op": "steps", "count": 9, "pause_s": 0.25}, deadline_s=2, progress=lambda p: seen.append(p["step"]))
+    assert reply == {"steps": 9}
+    assert seen == list(range(9))
 
 
 def test_answer_beyond_its_bound_ends_the_worker_before_it_is_held() -> None:
     """As JSON, 64 MB of brackets are 1.7 GB in the parent: what a page may answer is a fraction of that."""
     worker = WorkerProcess(scripted(answer_bytes=10_000))
     assert len(worker.call({"op": "echo", "text": "x" * 9_000}, deadline_s=10)["echo"]) == 9_000
-    with pytest.raises(WorkerDied) as caught:
+    with pytest.raises(WorkerDied, match=r"was killed: a frame of 11\d\d\d bytes was announced, and 10000 are the most"):
         worker.call({"op": "echo", "text": "x" * 11_000}, deadline_s=10)
-    assert "was announced" in str(caught.value.__cause__)
     worker.release()
     assert not is_running(worker.pid)
 
@@ -155,8 +159,8 @@ def test_progress_for_ever_ends_at_the_total(worker: WorkerProcess) -> None:
     """Whoever says without end that it moves, at any pace, is hanging all the same."""
     begun = time.monotonic()
     with pytest.raises(WorkerTimedOut, match=r"no answer within 1 s"):
-        worker.call({"op": "steps", "count": 10**9, "pause_s": 0.0}, deadline_s=0.5, total_s=1.0)
-    assert time.monotonic() - begun < 5
+        worker.call({"op": "steps", "count": 10**9, "pause_s": 0.0}, deadline_s=60, total_s=1.0)
+    assert time.monotonic() - begun < 20
     assert not is_running(worker.pid)
 
 
@@ -170,9 +174,10 @@ def test_worker_beyond_its_memory_limit_is_killed() -> None:
 
 
 def test_start_that_fails_raises_what_the_worker_said() -> None:
-    """A missing engine is one clear line."""
-    with pytest.raises(MissingPart, match="apt install engine"):
+    """A missing engine is one clear line, and its process is gone."""
+    with pytest.raises(MissingPart, match="apt install engine") as caught:
         WorkerProcess(scripted(fail_start=True))
+    assert caught.value.left_behind is None
 
 
 def test_start_that_hangs_is_killed() -> None:
@@ -185,9 +190,9 @@ def test_slow_start_that_moves_outlives_its_limit() -> None:
     """A model may take as long as it needs, while it tells that it is being read."""
     seen: list[object] = []
     begun = time.monotonic()
-    worker = WorkerProcess(scripted(start_steps=10, start_s=2.0), progress=lambda p: seen.append(p["step"]))
-    assert time.monotonic() - begun > 2.0
-    assert seen == list(range(10))
+    worker = WorkerProcess(scripted(start_steps=18, start_s=4.0), progress=lambda p: seen.append(p["step"]))
+    assert time.monotonic() - begun > 4.0
+    assert seen == list(range(18))
     worker.stop()
 
 
@@ -225,7 +230,7 @@ def test_stop_ends_a_worker_that_ignores_it() -> None:
     worker.call({"op": "deaf"}, deadline_s=10)
     begun = time.monotonic()
     worker.stop()
-    assert 1.0 <= time.monotonic() - begun < 2.0  # the third step, a KILL, takes next to nothing
+    assert 1.0 <= time.monotonic() - begun < 5.0  # the third step, a KILL, takes next to nothing
     assert worker.is_gone()
     with pytest.raises(ChildProcessError):
         os.waitpid(worker.pid, os.WNOHANG)
@@ -239,12 +244,26 @@ def test_process_that_outlasts_its_kill_is_known_as_such_and_reaped_later(end: C
     with unreapable(worker.pid):
         begun = time.monotonic()
         end(worker)
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - begun < 10.0
         assert not worker.is_gone()
         assert not is_reaped(worker.pid)
     assert comes_true(worker.is_gone, within_s=5)
     assert is_reaped(worker.pid)
     worker.release()
+
+
+@pytest.mark.parametrize("options", [{"hang_start": True, "start_s": 0.5}, {"fail_start": True}])
+def test_start_that_outlasts_its_kill_is_not_lost_sight_of(options: dict[str, Any]) -> None:
+    """It has a device or a mount in its hands: whoever wanted it can see when it is gone."""
+    with ExitStack() as traced:
+        with pytest.raises((WorkerTimedOut, MissingPart)) as caught:
+            WorkerProcess(
+                replace(scripted(says_pid=True, **options), grace_s=0.3),
+                progress=lambda said: traced.enter_context(unreapable(said["pid"])),
+            )
+        process = caught.value.left_behind
+        assert process.alive
+    assert comes_true(process.is_gone, within_s=5)
 
 
 def test_worker_that_dies_while_nobody_asks_is_reaped(worker: WorkerProcess) -> None:

@@ -126,6 +126,7 @@ def test_guard_changes_no_number_and_no_layout_whatever_is_proposed(case: tuple[
 
 @settings(max_examples=300, deadline=None)
 @given(pages_and_edits())
+@example(("x²total.", [Edit(0, "x²total.", "x²total,", Reason.PUNCTUATION, 0.0)]))
 def test_guard_with_both_exceptions_off_changes_no_digit_at_all(case: tuple[str, list[Edit]]) -> None:
     """Switched off means off: every number of the page is as read."""
     raw, proposed = case

@@ -18,6 +18,7 @@ from ocrwatch.correction.returned import Returned
 from ocrwatch.correction.store import Download, ModelFile, ModelWish, Source
 from ocrwatch.errors import DeviceFull, MissingPart, ModelUnavailable, OcrwatchError, WorkerDied, WorkerTimedOut
 from ocrwatch.worker.process import WorkerSpec
+from tests.faults.waiting import FakeClock
 
 _GB = 10**9
 _SHAPE = {  # ten blocks of a GB, which is what the card below has
@@ -119,7 +120,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def _loader(machine: Machine, *, driver: bool = True, download: Download = Download.NEVER, **gpu: Any) -> Loader:
+def _loader(
+    machine: Machine,
+    *,
+    driver: bool = True,
+    download: Download = Download.NEVER,
+    clock: Callable[[], float] = lambda: 0.0,
+    **gpu: Any,
+) -> Loader:
     plan = ModelPlan(
         wish=ModelWish(path=machine.path, download=download),
         fetch=WorkerSpec(module="fetch"),
@@ -130,7 +138,7 @@ def _loader(machine: Machine, *, driver: bool = True, download: Download = Downl
         page_timeout_s=1.0,
     )
     start: Any = lambda spec, **_: Process(machine, spec)  # noqa: E731 - the type of a worker is another's
-    return Loader(plan, clock=lambda: 0.0, start=start)
+    return Loader(plan, clock=clock, start=start)
 
 
 def _load(loader: Loader) -> Any:
@@ -245,6 +253,54 @@ def test_network_is_asked_only_for_a_model_that_is_not_here(machine: Machine) ->
     machine.answers["fetch"] = machine._file
     _load(_loader(machine, download=Download.AUTO))
     assert "fetch" in machine.asked
+
+
+def test_hub_that_wants_to_be_left_alone_is(machine: Machine) -> None:
+    """However often the model is tried for meanwhile; what a person pulls is found at the next try."""
+    clock = FakeClock()
+    loader = _loader(machine, download=Download.AUTO, clock=clock)
+    machine.answers["find"] = MissingPart("not here")
+    machine.answers["fetch"] = ModelUnavailable("the hub answered 429", "try again in 3600 s", wait_s=3600)
+    told = []
+    for seconds in (0, 300, 3299, 1):
+        clock.now += seconds
+        with pytest.raises(ModelUnavailable, match="429") as caught:
+            _load(loader)
+        told.append(caught.value.remedy)
+    assert [machine.asked.count(operation) for operation in ("find", "fetch")] == [4, 2]
+    assert "try again in 3600 s" in told[0]
+    assert ["in 3300 s" in told[1], "in 1 s" in told[2]] == [True, True]
+    machine.answers["find"] = machine._file
+    assert _load(loader).pid in machine.running
+    assert machine.asked.count("fetch") == 2
+
+
+def test_hub_that_names_no_time_or_an_absurd_one_is_asked_again(machine: Machine) -> None:
+    """At the next try, or after a day."""
+    clock = FakeClock()
+    loader = _loader(machine, download=Download.AUTO, clock=clock)
+    machine.answers["find"] = MissingPart("not here")
+    for wait_s, seconds in ((0.0, 0), (1e9, 86_400)):
+        machine.answers["fetch"] = ModelUnavailable("the hub answered 503", wait_s=wait_s)
+        before = machine.asked.count("fetch")
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable, match="503"):
+                _load(loader)
+            clock.now += seconds
+        assert machine.asked.count("fetch") == before + 2
+
+
+def test_process_that_stays_on_the_device_has_no_second_one_beside_it(machine: Machine) -> None:
+    """It found no memory, was killed, and hangs: fewer layers are for when it is gone."""
+    loader = _loader(machine)
+    error = DeviceFull("CUDA0: cudaMalloc failed: out of memory")
+    error.left_behind = object()
+    machine.refuse = lambda _: error
+    with pytest.raises(DeviceFull):
+        _load(loader)
+    machine.refuse = lambda _: None
+    _load(loader)
+    assert [placing.layers for placing in machine.placed] == [None, 8]
 
 
 def test_memory_is_proved_free_for_a_process_that_had_some(machine: Machine) -> None:

@@ -111,6 +111,7 @@ def test_memory_that_another_process_is_too_small_for_is_a_timeout() -> None:
     """Somebody being there is no excuse for more than they hold."""
     proof, *_ = seen(Reading(BEFORE + 500 * MB, {OTHER: 200 * MB}))
     assert proof.verdict is Returned.TIMEOUT
+    assert "other processes hold only 209 MB of it" in proof.reason
 
 
 @pytest.mark.parametrize(("used", "after_s"), [(BEFORE, 0.0), (BEFORE + 200 * MB, 5.0)])

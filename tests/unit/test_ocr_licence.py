@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrwatch.doctor import Verdict, licence_findings
+from ocrwatch.doctor.engines import licence_findings
+from ocrwatch.doctor.findings import Verdict
 from ocrwatch.errors import MissingPart
 from ocrwatch.ocr.licence import CREDENTIAL, Licence, find_licence, read_licence
 
@@ -100,7 +101,7 @@ def test_doctor_warns_a_month_before_a_licence_ends(days_left: int, words: str |
         assert findings == []
         return
     (finding,) = findings
-    assert finding.verdict is Verdict.NOTE
+    assert finding.verdict is Verdict.WARN
     assert f"until {day}, {words}" in finding.what
     assert "renew" in finding.remedy
 

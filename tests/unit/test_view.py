@@ -47,6 +47,7 @@ def _model(**changes: Any) -> dict[str, Any]:
         "layers_on_gpu": None,
         "layers": None,
         "gpu_bytes": None,
+        "calibrated": None,
         "degraded": "",
         "leases": 0,
         "fetched": None,
@@ -67,10 +68,13 @@ def _status(**changes: Any) -> dict[str, Any]:
         "below": [],
         "unread": [],
         "looks_by": "events",
+        "why_polling": "",
         "files": 7,
         "waiting": 1,
         "counts": {"queued": 2, "deferred": 1, "done": 3, "partial": 1, "poison": 1},
         "oldest_s": 120.0,
+        "outputs": [],
+        "moves": {},
     }
     common = {
         "version": "1",
@@ -79,10 +83,12 @@ def _status(**changes: Any) -> dict[str, Any]:
         "rss_bytes": 30e6,
         "inboxes": [inbox],
         "model": None,
-        "workers": [{"resident_bytes": 50e6}],
+        "workers": [{"state": "busy", "resident_bytes": 50e6}],
         "pages_waiting": 4,
         "jobs_active": 2,
-        "last_hour": {"done": 3},
+        "last_hour": {"done": 3, "failed": 1},
+        "last_hour_pages": 9,
+        "last_hour_failures": {"encrypted_file": 1},
     }
     return common | changes
 
@@ -91,11 +97,19 @@ def test_status_counts_what_waits_is_done_and_failed() -> None:
     """One line an inbox, and what is wrong with it below."""
     text = "\n".join(status_lines(_status()))
     (line,) = [line for line in text.splitlines() if line.startswith("scans")]
-    assert line.split()[:8] == ["scans", "online", "events", "7", "1", "3", "4", "1"]
+    assert line.split()[:10] == ["scans", "online", "events", "7", "1", "3", "4", "1", "2", "min"]
     assert line.endswith(r"/srv/\udcff\n")
-    assert "the oldest file waits since 2 min" in text
     assert "correction is off" in text
-    assert "3 done" in text
+    assert "1 workers, 1 busy, 50 MB, 4 pages waiting, 2 files in work" in text
+    assert "9 pages; files: 3 done, 1 failed; failed for: 1 encrypted_file" in text
+
+
+def test_status_says_why_an_inbox_is_polled_and_that_an_hour_was_quiet() -> None:
+    """Nobody wonders why a file takes minutes."""
+    inbox = _status()["inboxes"][0] | {"looks_by": "polling", "why_polling": "nfs4 sends no events", "oldest_s": None}
+    lines = list(status_lines(_status(inboxes=[inbox], last_hour={}, last_hour_pages=0, last_hour_failures={})))
+    assert "  polled: nfs4 sends no events" in lines
+    assert "hour     nothing finished" in lines
 
 
 @pytest.mark.parametrize(
@@ -145,7 +159,7 @@ def _explain(journal: Journal, path: str, *, problem: str = "") -> dict[str, Any
     around = Surroundings(
         inbox="in",
         patterns=Patterns(ignore=("private*",)),
-        text_path=lambda p: f"/srv/{p}.txt",
+        text_base="/srv",
         waiting=(_WAITING,),
         problem=problem,
     )
@@ -164,7 +178,8 @@ def journal(tmp_path: Path) -> Journal:
         made.set_pages(number, 2)
         made.page_is(number, 1, PageState.RECOGNIZED)
         made.page_is(number, 2, PageState.FAILED, reason="corrupt_file", detail="damaged\nforged line")
-        made.move(number, state, reason="corrupt_file", detail="it is damaged", text_name="x" if number == 4 else None)
+        text = "partial.pdf.txt" if number == 4 else None
+        made.move(number, state, reason="corrupt_file", detail="it is damaged", text_name=text)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocrwatch.errors import EncryptedFile, Infrastructure, MissingPart, OcrwatchError, WorkerDied
+from ocrwatch.errors import EncryptedFile, Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerTimedOut
 from ocrwatch.worker import supervised
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import ALLOWED, IllegalTransition, Snapshot, Supervised, WorkerState, backoff_s, spawning
@@ -80,6 +80,13 @@ class Stage:
         with pytest.raises(WorkerDied, match="SIGABRT"):
             self.call()
         self.answer = kept
+
+    def left_behind(self) -> tuple[OcrwatchError, FakeProcess]:
+        """What a start ends with whose process outlasts its KILL."""
+        error, process = WorkerTimedOut("no answer within 1 s"), FakeProcess(500, self.answer)
+        process.heeds_kill = False
+        error.left_behind = process
+        return error, process
 
     def resting_s(self) -> float | None:
         """What is left of the back-off."""
@@ -305,6 +312,45 @@ def test_process_that_not_even_kill_ends_has_no_second_one_beside_it() -> None:
     assert stage.call() == {"fine": True}
 
 
+def test_start_that_not_even_kill_ends_has_no_second_one_beside_it() -> None:
+    """It hangs in a driver before it says hello; the back-off counts from when it is gone."""
+    stage = Stage()
+    stage.start_error, left = stage.left_behind()
+    with pytest.raises(WorkerTimedOut, match="no answer"):
+        stage.call()
+    now = stage.worker.snapshot()
+    assert (now.state, now.pid) == (WorkerState.STOPPING, left.pid)
+    assert f"process {left.pid} was killed and does not end" in now.problem
+    stage.clock.now += 1000
+    with pytest.raises(Infrastructure, match="does not end"):
+        stage.call()
+    left.alive = False
+    stage.worker.look()
+    assert (stage.state(), stage.resting_s(), stage.gone) == (WorkerState.BACKOFF, backoff_s(1), [])
+    stage.clock.now += backoff_s(1)
+    stage.start_error, left = stage.left_behind()
+    left.alive = False  # by now
+    with pytest.raises(WorkerTimedOut, match="no answer"):
+        stage.call()
+    assert (stage.state(), stage.resting_s()) == (WorkerState.BACKOFF, backoff_s(2))
+    stage.clock.now += backoff_s(2)
+    stage.start_error = None
+    assert stage.call() == {"fine": True}
+
+
+def test_start_that_is_given_up_and_not_ended_by_kill_is_no_failure() -> None:
+    """Nor is it lost sight of."""
+    stage = Stage()
+    stage.meanwhile = stage.worker.abandon
+    stage.start_error, left = stage.left_behind()
+    with pytest.raises(WorkerTimedOut):
+        stage.call()
+    assert stage.state() is WorkerState.STOPPING
+    left.alive = False
+    stage.worker.look()
+    assert (stage.state(), stage.resting_s(), stage.worker.snapshot().pid) == (WorkerState.COLD, None, None)
+
+
 def test_process_that_dies_and_cannot_be_reaped_counts_once() -> None:
     """Killed at its deadline, in a call that does not end: the death keeps its reason."""
     stage = Stage(spare_deaths=0)
@@ -399,6 +445,28 @@ def test_start_that_is_given_up_is_no_failure(fails: bool) -> None:
     assert len(stage.gone) == len(stage.started)
     stage.meanwhile, stage.start_error = lambda: None, None
     assert stage.call() == {"fine": True}
+
+
+def test_reason_of_a_failed_start_is_told_until_one_succeeds() -> None:
+    """A try that is under way, or was given up, is no answer to why there is no worker."""
+    stage = Stage()
+    stage.start_error = MissingPart("no engine")
+    with pytest.raises(MissingPart):
+        stage.call()
+    stage.clock.now += backoff_s(1)
+    told: list[str] = []
+
+    def give_up() -> None:
+        told.append(stage.worker.snapshot().problem)
+        stage.worker.abandon()
+
+    stage.meanwhile = give_up
+    with pytest.raises(MissingPart):
+        stage.call()
+    assert (told, stage.state(), stage.worker.snapshot().problem) == (["no engine"], WorkerState.COLD, "no engine")
+    stage.meanwhile, stage.start_error = (lambda: None), None
+    stage.call()
+    assert stage.worker.snapshot().problem == ""
 
 
 def test_worker_that_is_there_is_not_given_up() -> None:

@@ -1,0 +1,203 @@
+"""The installed systemd unit against the configuration: what its sandbox and its limits keep from the service.
+
+Owns the reading of `systemctl show` and the drop-in that mends what it finds. Pure but for `installed`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocrwatch import composition
+from ocrwatch.doctor.findings import Finding, bad, ok, quoted, warn
+from ocrwatch.settings import Configuration, InboxSettings
+
+UNIT = "ocrwatch.service"
+_ANSWER_S = 10.0
+_PROPERTIES = (
+    *("LoadState", "ActiveState", "User", "SupplementaryGroups", "DynamicUser", "ProtectSystem", "ProtectHome", "PrivateTmp"),
+    *("ReadWritePaths", "BindPaths", "StateDirectory", "CacheDirectory", "RuntimeDirectory", "LogsDirectory"),
+    *("MemoryMax", "LimitNOFILE", "LimitNOFILESoft", "RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow"),
+    *("PrivateDevices", "MemoryDenyWriteExecute"),
+)
+_HOMES = ("/home", "/root", "/run/user")
+_OPERATING_SYSTEM = {"strict": ("/",), "full": ("/usr", "/boot", "/efi", "/etc"), "yes": ("/usr", "/boot", "/efi")}
+_PARENT_BYTES = 200 * 10**6
+_FEW_FILES = 512
+_DROP_IN = "/etc/systemd/system/ocrwatch.service.d"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What systemd says of the service."""
+
+    properties: Mapping[str, str]
+
+    @property
+    def user(self) -> str | None:
+        """Whom it runs as; None where that user exists only while it runs."""
+        if self._is("DynamicUser"):
+            return None
+        return self.properties.get("User") or "root"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Its groups beyond those of the user."""
+        return tuple(self.words("SupplementaryGroups"))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs."""
+        return self.properties.get("ActiveState") in ("active", "reloading", "activating")
+
+    def words(self, name: str) -> list[str]:
+        """The parts of a list."""
+        try:
+            return shlex.split(self.properties.get(name, ""))
+        except ValueError:  # a quote without its other half, which a path may have
+            return self.properties.get(name, "").split()
+
+    def number(self, name: str) -> int | None:
+        """A limit; None for none."""
+        value = self.properties.get(name, "")
+        return int(value) if value.isdigit() else None
+
+    def may_write(self, path: Path) -> bool:
+        """Whether its file system lets it write there. Mode bits are another matter."""
+        own = [f"/var/{kind}/{name}" for kind, key in _DIRECTORIES for name in self.words(key)]
+        granted = [word.lstrip("-+").partition(":")[0] for word in (*self.words("ReadWritePaths"), *self.words("BindPaths"))]
+        if any(path.is_relative_to(place) for place in (*own, *granted)):
+            return self.may_see(path) or path.is_relative_to("/home")  # bound there for this
+        read_only = _OPERATING_SYSTEM.get(self.properties.get("ProtectSystem", "no"), ())
+        return self.may_see(path) and not any(path.is_relative_to(place) for place in read_only)
+
+    def may_see(self, path: Path) -> bool:
+        """Whether it sees what the machine has there."""
+        bound = [word.lstrip("-+").split(":")[-1 if word.count(":") > 1 else 0] for word in self.words("BindPaths")]
+        if any(path.is_relative_to(place) for place in bound):
+            return True
+        hidden = list(_HOMES) if self.properties.get("ProtectHome") in ("yes", "tmpfs") else []
+        hidden += ["/tmp", "/var/tmp"] if self._is("PrivateTmp") else []  # noqa: S108 - names of places, none is used
+        return not any(path.is_relative_to(place) for place in hidden)
+
+    def _is(self, name: str) -> bool:
+        return self.properties.get(name) == "yes"
+
+
+_DIRECTORIES = (("lib", "StateDirectory"), ("cache", "CacheDirectory"), ("log", "LogsDirectory"))
+
+
+def installed() -> Unit | None:
+    """The unit, where this machine has systemd and the unit."""
+    if shutil.which("systemctl") is None:
+        return None
+    command = ["systemctl", "show", UNIT, "--no-pager", f"--property={','.join(_PROPERTIES)}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    unit = Unit(dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line))
+    return unit if done.returncode == 0 and unit.properties.get("LoadState") == "loaded" else None
+
+
+def unit_findings(unit: Unit, settings: Configuration, *, aspose: bool, driver: bool) -> list[Finding]:
+    """What the unit keeps from this configuration. aspose: it is wanted. driver: this machine has one for an NVIDIA GPU."""
+    found = [
+        *_paths(unit, settings),
+        *_network(unit, settings),
+        *_limits(unit, settings),
+        *_memory_that_is_code(unit, settings, aspose=aspose, driver=driver),
+    ]
+    return found or [ok(f"{UNIT} lets the service at everything that is configured")]
+
+
+def _paths(unit: Unit, settings: Configuration) -> Iterator[Finding]:
+    unseen = [path for path in wanted_paths(settings) if not unit.may_see(path)]
+    refused = [path for path in wanted_paths(settings) if path not in unseen and not unit.may_write(path)]
+    if refused:
+        lines = [f"ReadWritePaths={' '.join(_for_systemd(path) for path in refused)}"]
+        yield bad(f"{UNIT} lets the service write nothing to {_list(refused)}", drop_in("inboxes", lines))
+    if unseen:
+        homes = [path for path in unseen if any(path.is_relative_to(home) for home in _HOMES)]
+        lines = ["ProtectHome=tmpfs"] if homes else []
+        lines += ["PrivateTmp=no"] if len(homes) < len(unseen) else []
+        lines += [f"BindPaths={' '.join(_for_systemd(path) for path in homes)}"] if homes else []
+        yield bad(f"{UNIT} hides {_list(unseen)} from the service", drop_in("hidden", lines))
+
+
+def wanted_paths(settings: Configuration) -> list[Path]:
+    """Every folder that the service has to write to."""
+    paths = [settings.state_dir]
+    for inbox in settings.inboxes:
+        paths += [path for _, path in places_of(inbox)]
+    return list(dict.fromkeys(paths))
+
+
+def places_of(inbox: InboxSettings) -> list[tuple[str, Path]]:
+    """The folders of an inbox by what they are for: the inbox itself first, then the others that are configured."""
+    others = (("texts", inbox.output.directory), ("archive", inbox.archive_to))
+    return [("inbox", inbox.path), *((what, path) for what, path in others if path is not None)]
+
+
+def _network(unit: Unit, settings: Configuration) -> Iterator[Finding]:
+    families, denied = (unit.words(name) for name in ("RestrictAddressFamilies", "IPAddressDeny"))
+    has_tcp = not families or "AF_INET" in families or families[0].startswith("~")
+    reasons = []
+    if settings.model.download == "auto" and not (has_tcp and not denied):
+        reasons.append(("network", "models are to be fetched (`model.download: auto`)", ["IPAddressDeny="]))
+    for name, why, lines in reasons:
+        remedy = drop_in(name, ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", *lines])
+        yield bad(f"{why}, and {UNIT} lets the service use no network", remedy)
+
+
+def _limits(unit: Unit, settings: Configuration) -> Iterator[Finding]:
+    workers = composition.cores() if settings.ocr.workers == "auto" else settings.ocr.workers
+    most = unit.number("MemoryMax")
+    needed = workers * settings.ocr.page_memory + _PARENT_BYTES
+    if most is not None and most < needed:
+        yield warn(
+            f"{UNIT} may hold {most / 1e9:.1f} GB; {workers} workers may want {needed / 1e9:.1f} GB "
+            "by `ocr.page_memory`, and the model comes on top",
+            drop_in("memory", [f"MemoryMax={-(-needed // 10**6)}M"]) + "; or fewer `ocr.workers`, or a smaller `ocr.page_memory`",
+        )
+    files = unit.number("LimitNOFILESoft") or unit.number("LimitNOFILE")
+    if files is not None and files < _FEW_FILES:
+        yield warn(f"{UNIT} may have {files} files open", drop_in("files", ["LimitNOFILE=4096"]))
+
+
+def _memory_that_is_code(unit: Unit, settings: Configuration, *, aspose: bool, driver: bool) -> Iterator[Finding]:
+    wants_gpu = (
+        driver and settings.model.gpu_layers != 0 and any(composition.correction_plan(settings, i) for i in settings.inboxes)
+    )
+    is_denied = unit.properties.get("MemoryDenyWriteExecute") == "yes"
+    if aspose and is_denied:
+        yield bad(f"{UNIT} denies memory that Aspose's runtime needs", _shipped("aspose"))
+    if wants_gpu and (is_denied or unit.properties.get("PrivateDevices") == "yes"):
+        say = bad if settings.model.require_gpu else warn
+        yield say(f"{UNIT} keeps the GPU from the service", _shipped("gpu"))
+
+
+def _shipped(name: str) -> str:
+    return f"install -Dm644 systemd/{name}.conf -t {_DROP_IN}/ && {_TAKE}"
+
+
+_TAKE = "systemctl daemon-reload && systemctl restart ocrwatch"
+
+
+def drop_in(name: str, lines: list[str]) -> str:
+    """The command that gives the unit these lines."""
+    words = " ".join(quoted(line) for line in ("[Service]", *lines))
+    return f"mkdir -p {_DROP_IN} && printf '%s\\n' {words} > {_DROP_IN}/{name}.conf && {_TAKE}"
+
+
+def _for_systemd(path: Path) -> str:
+    text = f"-{path}".replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"' if any(c.isspace() or c in "\"'\\" for c in text) else text
+
+
+def _list(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths))
