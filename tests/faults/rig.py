@@ -240,7 +240,7 @@ class Rig:
 
     def why(self, path: str) -> dict[str, Any]:
         """What `ocrwatch why` tells of a scan."""
-        around = WhyAround("in", NO_PATTERNS, text_path=str, waiting=self.inbox.status().waiting)
+        around = WhyAround("in", NO_PATTERNS, text_base="/", waiting=self.inbox.status().waiting)
         return explain(path, around, journal=self.journal, monotonic_s=self.clock.now, wall_s=self.wall.now)
 
     # -- the service -------------------------------------------------------------------------------------------------

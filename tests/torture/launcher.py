@@ -5,6 +5,7 @@ OCRWATCH_TORTURE_CLOCK: a file that says how many seconds the wall clock is wron
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -24,18 +25,19 @@ def _fast(_: Configuration) -> dict[EngineName, Callable[[], WorkerSpec]]:
     return dict.fromkeys(EngineName, lambda: WorkerSpec(module="tests.torture.fast_engine", environment=environment))
 
 
-def _wrong_clock() -> float:
-    try:
-        return _right_clock() + float(_WRONG_BY.read_text(encoding="ascii") or 0)
-    except FileNotFoundError:
-        return _right_clock()
+class _WrongClock:
+    def __init__(self, told_by: Path) -> None:
+        self._told_by = told_by
+        self._right = time.time  # noqa: TID251 - what it tells is what the test is about
+        self._wrong_by_s = 0.0
 
-
-_WRONG_BY = Path(os.environ.get("OCRWATCH_TORTURE_CLOCK", os.devnull))
-_right_clock = time.time  # noqa: TID251 - what it tells is what the test is about
+    def __call__(self) -> float:
+        with contextlib.suppress(OSError, ValueError):  # a clock needs no descriptor
+            self._wrong_by_s = float(self._told_by.read_text(encoding="ascii"))
+        return self._right() + self._wrong_by_s
 
 
 if __name__ == "__main__":
-    time.time = _wrong_clock  # type: ignore[assignment]  # noqa: TID251
+    time.time = _WrongClock(Path(os.environ.get("OCRWATCH_TORTURE_CLOCK", os.devnull)))  # type: ignore[assignment]  # noqa: TID251
     composition.engine_specs = _fast  # type: ignore[assignment]
     cli.main()

@@ -112,6 +112,29 @@ def test_status_says_why_an_inbox_is_polled_and_that_an_hour_was_quiet() -> None
     assert "hour     nothing finished" in lines
 
 
+def test_status_names_what_is_made_beside_the_text_and_where_files_go() -> None:
+    """As configured, each on a line of its own; nothing where nothing is."""
+    plain = list(status_lines(_status()))
+    inbox = _status()["inboxes"][0] | {"outputs": ["hOCR", "searchable PDF"], "moves": {"failed": "/srv/bad\n"}}
+    lines = list(status_lines(_status(inboxes=[inbox])))
+    assert [line for line in lines if line not in plain] == [
+        "  beside the text: hOCR, searchable PDF",
+        r"  moves failed files to /srv/bad\n",
+    ]
+
+
+def test_first_page_is_begun_twice_and_no_hard_one_for_that(journal: Journal) -> None:
+    """It is begun for the inspection of the file too; a page that lost a worker is hard, whichever it is."""
+    for number, begun in ((1, 2), (2, 1), (3, 2), (4, 1)):
+        for _ in range(begun):
+            journal.page_begins(1, number)
+    journal.page_killed_worker(1, 4, reason="memory", detail="it took 2 GB")
+    hard = _explain(journal, "queued.pdf")["hard_pages"]
+    assert [(page["page"], page["tries"], page["deaths"]) for page in hard] == [(3, 2, 0), (4, 1, 1)]
+    assert "  page 4: begun 1 times, workers lost 1: it took 2 GB" in list(why_lines(_explain(journal, "queued.pdf")))
+    journal.close()
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -137,6 +160,8 @@ def test_status_says_why_an_inbox_is_polled_and_that_an_hour_was_quiet() -> None
             "unloaded, its GPU memory was not free again in time: pid 9 is still there",
         ),
         (_model(state="ready", pid=9, device="cpu"), "loaded on cpu, pid 9, 0 MB, stays loaded"),
+        (_model(state="ready", pid=9, device="cpu", calibrated=True), "stays loaded, calibrated"),
+        (_model(state="ready", pid=9, device="cpu", calibrated=False), "stays loaded, not calibrated: corrects least"),
         (_model(state="busy", pid=9, device="cpu"), "in use"),
         (_model(state="ready", pid=9, device="cpu", leases=1), "in use"),
         (_model(state="stopping", problem="pid 9 does not end"), "m.gguf: stopping; its last process: pid 9 does not end"),
