@@ -133,7 +133,7 @@ def test_doctor_proves_that_aspose_reads(tmp_path: Path, openssl: Path) -> None:
     told = Service(tmp_path, ocr={"engine": "aspose", "aspose": aspose}).command("doctor")
     assert told.returncode == 0, told.stdout
     assert f"ok    OpenSSL 1.1 for Aspose's worker is in {openssl}" in told.stdout
-    (line,) = (line for line in told.stdout.splitlines() if line.startswith("ok    aspose"))
+    (line,) = (line for line in told.stdout.splitlines() if line.strip().startswith("ok    aspose"))
     assert "reads a page made for it ('Invoice')" in line
     assert "without a licence: it cuts the text" in line
 

@@ -210,7 +210,7 @@ def test_status_lists_only_files_that_the_caller_could_stat(service: AskedServic
     assert [told[key] for key in ("state", "reason", "meaning", "next")] == [
         why[key] for key in ("state", "reason", "meaning", "next")
     ]
-    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {"failed": str(folder / "bad")})
+    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {})
     shown = service.command("status").stdout
     assert "  beside the text: searchable PDF" in shown
     assert f"  moves failed files to {folder / 'bad'}" in shown
