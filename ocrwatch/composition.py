@@ -20,6 +20,7 @@ from ocrwatch.correction.loading import ModelPlan
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.correction.protocol import Mode
 from ocrwatch.errors import MissingPart, OcrwatchError, UsageError
+from ocrwatch.hooks import Hook, Program, Where
 from ocrwatch.intake.ignore import Patterns
 from ocrwatch.intake.surroundings import InboxRules
 from ocrwatch.ocr.aspose_options import AsposeOptions
@@ -30,7 +31,7 @@ from ocrwatch.output.tree import OutputTree
 from ocrwatch.service.whereabouts import Place, Role
 from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, Watch
 from ocrwatch.tools.openssl11 import find_openssl
-from ocrwatch.treatment import ArchivePlan, CorrectionPlan, Treatment
+from ocrwatch.treatment import CorrectionPlan, MovePlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import Reach
 
@@ -218,8 +219,9 @@ def treatment(
     scans: Callable[[str], Reach],
     texts: OutputTree | None,
     archive: OutputTree | None,
+    quarantine: OutputTree | None = None,
 ) -> Treatment:
-    """What becomes of the scans of an inbox. texts, archive: the trees beside it, where the settings ask for them."""
+    """What becomes of the scans of an inbox. texts, archive, quarantine: the trees beside it, where the settings ask for them."""
     plan = correction_plan(settings, inbox)
     return Treatment(
         inbox=inbox.name,
@@ -235,7 +237,8 @@ def treatment(
         page_timeout_s=settings.ocr.page_timeout,
         settings=_digest(settings, inbox, engine, plan),
         correction=plan,
-        archive=None if archive is None else ArchivePlan(archive, after_s=inbox.archive_after),
+        archive=None if archive is None else MovePlan(archive, after_s=inbox.archive_after),
+        quarantine=None if quarantine is None else MovePlan(quarantine, after_s=inbox.settle),
         hocr=inbox.output.hocr,
         pdf=inbox.output.pdf,
     )
@@ -259,9 +262,21 @@ def places(settings: Configuration) -> tuple[Place, ...]:
             (Role.INBOX, inbox.path),
             (Role.TEXTS, inbox.output.directory),
             (Role.ARCHIVE, inbox.archive_to),
+            (Role.QUARANTINE, inbox.quarantine_to),
         )
         if path is not None
     )
+
+
+def hook_programs(settings: Configuration) -> dict[Hook, Program]:
+    """The programs that are told of events."""
+    programs = ((hook, getattr(settings.hooks, hook)) for hook in Hook)
+    return {hook: Program(argv, timeout_s=settings.hooks.timeout) for hook, argv in programs if argv}
+
+
+def hook_places(settings: Configuration) -> dict[str, Where]:
+    """Where the files are that programs are told of."""
+    return {inbox.name: Where(str(inbox.path), str(inbox.output.directory or inbox.path)) for inbox in settings.inboxes}
 
 
 def _digest(settings: Configuration, inbox: InboxSettings, engine: EngineName, plan: CorrectionPlan | None) -> str:

@@ -99,8 +99,9 @@ def _cross_checks(configuration: Configuration) -> Iterator[tuple[yamlmap.Path, 
         for other in configuration.inboxes[:index]:
             yield from (((*here, *key), message) for key, message in _conflicts(inbox, other))
         for other in configuration.inboxes:
-            if inbox.archive_to is not None and is_within(inbox.archive_to, other.path):
-                yield (*here, "archive_to"), f"lies in the inbox {other.path}, so archived scans would arrive again"
+            for key, place in (("archive_to", inbox.archive_to), ("quarantine_to", inbox.quarantine_to)):
+                if place is not None and is_within(place, other.path):
+                    yield (*here, key), f"lies in the inbox {other.path}, so what is moved there would arrive again"
         if is_within(configuration.state_dir, inbox.path):
             yield (*here, "path"), f"holds the state directory {configuration.state_dir}; keep them apart"
         profile = inbox.correction.profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import select
@@ -30,6 +31,7 @@ from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output.archivist import Archivist
+from ocrwatch.output.quarantinist import Quarantinist
 from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
@@ -37,8 +39,12 @@ from ocrwatch.service import systemd
 from ocrwatch.service.answers import Answers
 from ocrwatch.service.claims import held_inboxes, held_state_dir
 from ocrwatch.service.control import ControlServer
+from ocrwatch.service.exporter import told
+from ocrwatch.service.hooking import Hooks
+from ocrwatch.service.metrics import Sources
 from ocrwatch.service.signals import signals_into
 from ocrwatch.settings import Configuration, InboxSettings
+from ocrwatch.tally import Tally
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Share
@@ -66,6 +72,7 @@ class Daemon:
         self._started_s = self._clock()
         self._notice = ""
         self._is_serving = False
+        self._tally = Tally()
         self._threads: list[threading.Thread] = []
         self._output_trees: list[OutputTree] = []
         self.reload = False
@@ -97,6 +104,13 @@ class Daemon:
         self._journal = parts.enter_context(opened(state / "journal.db", wall_clock=wall_clock))
         self._checkpoints = Checkpoints(state / "jobs")
         self._drop_leftovers()
+        self._hooks = Hooks(
+            composition.hook_programs(settings),
+            self._journal,
+            places=composition.hook_places(settings),
+            clock=self._clock,
+            stopping=self._stopping,
+        )
         specs = composition.engine_specs(settings)
         engines = composition.choose_engines(settings, specs)
         for note in engines.notes:
@@ -111,7 +125,7 @@ class Daemon:
         self._inboxes = {inbox.name: self._inbox(inbox) for inbox in settings.inboxes}
         self._treatments = {inbox.name: self._treatment(inbox, engines.of_inbox[inbox.name]) for inbox in settings.inboxes}
         self._pdfs = PdfMaker(memory_bytes=settings.ocr.page_memory)
-        shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock, self._pdfs)
+        shared = Parts(self._journal, self._checkpoints, self._pool, self._model, self._clock, self._pdfs, self._tally)
         self._dispatcher = Dispatcher(
             Pipeline(shared),
             journal=self._journal,
@@ -133,13 +147,24 @@ class Daemon:
             wall_clock=time.time,  # noqa: TID251 - the composition root hands it out
             started_s=self._started_s,
         )
+        if settings.metrics.address is not None:
+            sources = Sources(
+                inboxes=self._inboxes,
+                treatments=self._treatments,
+                tally=self._tally,
+                pool=self._pool,
+                model=self._model,
+                dispatcher=self._dispatcher,
+                wall_clock=wall_clock,
+            )
+            parts.enter_context(told(settings.metrics.address, sources, journal=state / "journal.db"))
         self._control = ControlServer(settings.socket_path, answers.table())
 
     def _model_owner(self) -> ModelOwner | None:
         if all(composition.correction_plan(self._settings, inbox) is None for inbox in self._settings.inboxes):
             return None
         plan = composition.model_plan(self._settings)
-        return ModelOwner(plan, clock=self._clock, on_back=lambda: self._dispatcher.feed_all())
+        return ModelOwner(plan, clock=self._clock, on_back=lambda: self._dispatcher.feed_all(), tally=self._tally)
 
     def _inbox(self, settings: InboxSettings) -> Inbox:
         def share(below: str) -> Share:
@@ -175,6 +200,7 @@ class Daemon:
             scans=lambda path: inbox.territory_of(path).reach(),
             texts=self._output_tree(f"{settings.name}-texts", settings.output.directory),
             archive=self._output_tree(f"{settings.name}-archive", composition.archive_directory(settings)),
+            quarantine=self._output_tree(f"{settings.name}-quarantine", settings.quarantine_to),
         )
 
     def _drop_leftovers(self) -> None:
@@ -187,9 +213,13 @@ class Daemon:
     # -- running -------------------------------------------------------------------------------------------------
 
     def _look_after(self, territory: Territory) -> None:
-        """Give a territory threads of its own: one that looks, and one that archives, because that may wait for another mount."""
+        """Give a territory threads of its own: one that looks, and those that move, because they may wait for another mount."""
         name = f"{territory.rules.name}-{territory.below}".rstrip("-")
-        for what, run in (("inbox", self._look_for_ever), ("archive", self._archive_for_ever)):
+        for what, run in (
+            ("inbox", self._look_for_ever),
+            ("archive", functools.partial(self._move_for_ever, Archivist)),
+            ("quarantine", functools.partial(self._move_for_ever, Quarantinist)),
+        ):
             thread = threading.Thread(target=run, args=(territory,), name=f"{what}-{name}", daemon=True)
             self._threads.append(thread)
             if self._is_serving:
@@ -200,12 +230,14 @@ class Daemon:
         for inbox in self._inboxes.values():
             inbox.follow_mounts()
         self._is_serving = True
+        self._threads += self._hooks.threads()
         for thread in list(self._threads):
             thread.start()
 
     def _look_for_ever(self, territory: Territory) -> None:
         def look() -> float:
             rest_s = territory.step()
+            self._hooks.look(territory)
             self._dispatcher.feed(territory.rules.name)
             return rest_s
 
@@ -213,20 +245,17 @@ class Daemon:
             territory.wake.wait(timeout=_rest_after(look, territory.rules.name))
             territory.wake.clear()
 
-    def _archive_for_ever(self, territory: Territory) -> None:
+    def _move_for_ever(self, kind: type[Archivist | Quarantinist], territory: Territory) -> None:
         name = territory.rules.name
-        treatment = self._treatments[name]
-        if treatment.archive is None:
-            return
-        archivist = Archivist(
+        mover = kind(
             self._journal,
-            treatment,
+            self._treatments[name],
             scope=lambda: self._inboxes[name].scope_of(territory),
             clock=self._clock,
             wall_clock=time.time,  # noqa: TID251 - handed out here
         )
-        while not territory.is_over:
-            rest_s = _rest_after(archivist.step, name) if territory.state is InboxState.ONLINE else _TICK_S
+        while mover.is_wanted and not territory.is_over:
+            rest_s = _rest_after(mover.step, name) if territory.state is InboxState.ONLINE else _TICK_S
             if self._stopping.wait(timeout=rest_s):
                 return
 

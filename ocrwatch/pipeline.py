@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ocrwatch.correction.owner import Lease, ModelOwner
+from ocrwatch.correction.leases import Lease
+from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.correction.pages import NoCorrections, PageCorrections
 from ocrwatch.errors import (
     FileRejected,
@@ -36,10 +37,11 @@ from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.ocr.reader import Reader
 from ocrwatch.output import hocr
 from ocrwatch.output.assemble import PageOutcome, assemble
-from ocrwatch.output.document import Document, Source
+from ocrwatch.output.document import DOUBTFUL, Document, Source
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.searchable import PdfMaker, laid_pages
 from ocrwatch.output.sidecar import Published, SidecarState
+from ocrwatch.tally import Counted, Tally
 from ocrwatch.treatment import CorrectionPlan, Treatment
 from ocrwatch.worker.supervised import backoff_s
 
@@ -59,6 +61,7 @@ class Parts:
     model: ModelOwner | None
     clock: Callable[[], float]
     pdfs: PdfMaker | None = None
+    tally: Tally = field(default_factory=Tally)
 
 
 class Pipeline:
@@ -71,9 +74,10 @@ class Pipeline:
         self._model = parts.model
         self._clock = parts.clock
         self._pdfs = parts.pdfs
+        self._tally = parts.tally
         # Mirrored folders in which a crash before this start may have left temporary files are found by no listing.
         self._tidied: set[tuple[str, str]] = set()
-        self._reader = Reader(journal=parts.journal, checkpoints=parts.checkpoints, pool=parts.pool)
+        self._reader = Reader(journal=parts.journal, checkpoints=parts.checkpoints, pool=parts.pool, tally=parts.tally)
 
     def run(self, job: Job, treatment: Treatment) -> None:
         """Bring a queued, spooled or awaiting job as far as it goes now; every outcome is in the journal when this returns.
@@ -196,10 +200,14 @@ class Pipeline:
                 text_sha256=published.text_sha256,
                 json_sha256=published.metadata_sha256,
                 deferrals=0,
+                to_review=sum(bool(page.review) or page.status in DOUBTFUL for page in document.pages),
+                edits=sum(len(page.edits) for page in document.pages),
             )
         except IllegalTransition:
             self._not_overtaken(job)  # between the question before and this
             raise
+        if final:
+            self._tally.add(Counted.TO_REVIEW, job.inbox, by=sum(bool(page.review) for page in document.pages))
         if state is JobState.DONE:
             self._checkpoints.drop(job.id)
         else:
@@ -305,6 +313,7 @@ class Pipeline:
             model=self._model,
             checkpoints=self._checkpoints,
             clock=self._clock,
+            tally=self._tally,
         )
 
 

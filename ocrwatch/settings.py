@@ -5,6 +5,7 @@ Owns no file and no check over several keys; `config` reads and checks the whole
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from enum import StrEnum
 from functools import partial
@@ -40,7 +41,34 @@ def _language(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def host_and_port(value: str) -> tuple[str, int]:
+    """`127.0.0.1:9464` or `[::1]:9464`, as what a socket is bound to. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{value!r} is no address and port; write 127.0.0.1:9464")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _loopback(value: str) -> str:
+    host, _ = host_and_port(value)
+    try:
+        is_own = ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise ValueError(f"{host!r} is no IP address; write 127.0.0.1 or [::1]") from error
+    if not is_own:
+        raise ValueError(f"{host} can be reached from outside; listen at 127.0.0.1 or [::1], behind a proxy that asks who comes")
+    return value
+
+
+def _program(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value and not value[0].startswith("/"):
+        raise ValueError(f"{value[0]!r} is no absolute path; name the program in full, like /usr/local/bin/notify")
+    return value
+
+
 Language = Annotated[str, AfterValidator(_language)]
+Program = Annotated[tuple[str, ...], AfterValidator(_program)]
+"""A program, by its absolute path, and its arguments; empty for none."""
 Segmentation = Literal[3, 4, 6, 11]
 """Tesseract's page segmentation modes that read a whole page."""
 
@@ -104,6 +132,7 @@ class InboxSettings(Settings):
     after: After = After.KEEP
     archive_to: AbsolutePath | None = None
     archive_after: Duration = 3600.0
+    quarantine_to: AbsolutePath | None = None
     correction: InboxCorrection = InboxCorrection()
 
     @model_validator(mode="after")
@@ -112,6 +141,8 @@ class InboxSettings(Settings):
             raise ValueError("`after: archive` needs `archive_to`, the folder that scans are moved to")
         if self.archive_to is not None and is_within(self.archive_to, self.path):
             raise ValueError(f"`archive_to` lies inside the inbox {self.path}, so archived scans would arrive again")
+        if self.quarantine_to is not None and is_within(self.quarantine_to, self.path):
+            raise ValueError(f"`quarantine_to` lies inside the inbox {self.path}, so files set aside would arrive again")
         return self
 
 
@@ -190,6 +221,27 @@ class CorrectionSettings(Settings):
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
 
 
+class MetricsSettings(Settings):
+    """Figures for Prometheus."""
+
+    listen: Annotated[str, AfterValidator(_loopback)] | None = None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen at; None where nothing is told."""
+        return None if self.listen is None else host_and_port(self.listen)
+
+
+class HookSettings(Settings):
+    """Programs of one's own that are told of events; each is a list of the program and its arguments, run without a shell."""
+
+    done: Program = ()
+    failed: Program = ()
+    review: Program = ()
+    inbox_offline: Program = ()
+    timeout: Annotated[Duration, Field(gt=0, le=3600)] = 30.0
+
+
 class Configuration(Settings):
     """The whole file."""
 
@@ -199,6 +251,8 @@ class Configuration(Settings):
     ocr: OcrSettings = OcrSettings()
     model: ModelSettings = ModelSettings()
     correction: CorrectionSettings = CorrectionSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    hooks: HookSettings = HookSettings()
 
     @property
     def socket_path(self) -> Path:

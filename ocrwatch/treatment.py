@@ -29,8 +29,8 @@ class CorrectionPlan:
 
 
 @dataclass(frozen=True)
-class ArchivePlan:
-    """Where scans go, and after how many seconds unchanged in the final state."""
+class MovePlan:
+    """Where scans go in the end, and after how many seconds unchanged in that state."""
 
     tree: OutputTree
     after_s: float
@@ -42,7 +42,7 @@ class Treatment:
 
     scans, texts: how a scan of that path, and its sidecar, is reached; held to the mounts on which they were found. text_base:
     where sidecars begin, for a person; another tree than the inbox when mirrored. psm: see `Engine.recognize`. settings: digest
-    of everything that shapes a result.
+    of everything that shapes a result. archive, quarantine: where scans go that are done, or that cannot be processed.
     """
 
     inbox: str
@@ -57,7 +57,8 @@ class Treatment:
     page_timeout_s: float
     settings: str
     correction: CorrectionPlan | None = None
-    archive: ArchivePlan | None = None
+    archive: MovePlan | None = None
+    quarantine: MovePlan | None = None
     hocr: bool = False
     pdf: bool = False
     psm: int | None = None

@@ -18,6 +18,7 @@ from ocrwatch.correction.placing import GpuPolicy, Placer, Placing, Survey, is_s
 from ocrwatch.correction.returned import Proof, Returned
 from ocrwatch.correction.store import PULL, Doing, Download, ModelFile, ModelWish
 from ocrwatch.errors import DeviceFull, MissingPart, ModelUnavailable, OcrwatchError
+from ocrwatch.tally import Tally, Timed
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,16 @@ class Loader:
     """
 
     def __init__(
-        self, plan: ModelPlan, *, clock: Callable[[], float], start: Callable[..., WorkerProcess] = WorkerProcess
+        self,
+        plan: ModelPlan,
+        *,
+        clock: Callable[[], float],
+        start: Callable[..., WorkerProcess] = WorkerProcess,
+        tally: Tally | None = None,
     ) -> None:
         self._plan = plan
         self._start = start
+        self._tally = tally or Tally()
         self._placer = Placer(plan.gpu, look=None if plan.devices is None else self._look, clock=clock)
         self._survey: Survey | None = None
         self._stays: dict[int, _Stay] = {}
@@ -89,6 +96,7 @@ class Loader:
             self.file = self._find()
         while True:
             placing = self._placer.next(self.file)
+            begun_s = self._clock()
             try:
                 process = self._start(replace(self._plan.load(self.file, placing), ended=ended), progress=progress)
             except OcrwatchError as error:
@@ -98,6 +106,7 @@ class Loader:
                 log.warning("the model did not fit: %s; trying with less on the GPU", error)
                 continue
             self._settle(process, placing)
+            self._tally.took(Timed.MODEL_LOAD, seconds=self._clock() - begun_s)
             return process
 
     def died(self, error: OcrwatchError) -> bool:

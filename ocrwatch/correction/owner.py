@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
+from ocrwatch.correction.leases import Lease, Unload
 from ocrwatch.correction.loading import Loader, ModelPlan
 from ocrwatch.correction.placing import is_shortage
 from ocrwatch.correction.protocol import Correction, CorrectionRequest
@@ -25,6 +26,7 @@ from ocrwatch.correction.store import ModelFile
 from ocrwatch.correction.verifying import Verifier
 from ocrwatch.errors import DeviceFull, Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerRefused
 from ocrwatch.output.document import Model
+from ocrwatch.tally import Counted, Tally
 from ocrwatch.worker.fairqueue import FairQueue
 from ocrwatch.worker.supervised import Snapshot, Supervised, WorkerState
 
@@ -73,33 +75,11 @@ class _Work:
             self.answer.set_exception(CancelledError())
 
 
-class Lease:
-    """The soft lease of one job: from its first page that needs the model and is being recognized, until the job is done."""
-
-    def __init__(self, taken: Callable[[], None]) -> None:
-        self._taken = taken
-        self._lock = threading.Lock()
-        self._is_open = True
-        self.is_held = False
-
-    def take(self) -> None:
-        """A page that will need the model begins to be recognized: it loads meanwhile. From any thread, however often."""
-        with self._lock:
-            if self._is_open and not self.is_held:
-                self.is_held = True
-                self._taken()
-
-    def close(self) -> None:
-        """The job is done; whoever comes late takes nothing."""
-        with self._lock:
-            self._is_open = False
-
-
 class ModelOwner:
     """Corrects pages with a model that is loaded when needed and gone when idle.
 
     on_back: called from the owner's thread when the model is there again after it was not to be had. loader: in place of the
-    plan's own. has_thread: without one, whoever made this calls `step`.
+    plan's own. tally: gets the loads and unloads. has_thread: without one, whoever made this calls `step`.
     """
 
     def __init__(
@@ -109,15 +89,17 @@ class ModelOwner:
         clock: Callable[[], float],
         on_back: Callable[[], None],
         loader: Loader | None = None,
+        tally: Tally | None = None,
         has_thread: bool = True,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._on_back = on_back
-        self._loader = loader or Loader(plan, clock=clock)
+        self._tally = tally or Tally()
+        self._loader = loader or Loader(plan, clock=clock, tally=self._tally)
         self._verifier = Verifier(self._loader.returned)
         self._queue: FairQueue[_Work] = FairQueue()
-        begin, spare, gone = self._loader.load, _SPARE_DEATHS, self._verify
+        begin, spare, gone = self._loader.load, _SPARE_DEATHS, self._gone
         self._worker = Supervised(begin, idle_s=plan.idle_s, clock=clock, spare_deaths=spare, gone=gone)
         self._unavailable_since: float | None = None
         self._is_missing = False
@@ -126,6 +108,8 @@ class ModelOwner:
         self._lease_lock = threading.Lock()
         self._wanted = False  # the model should be loaded, though no page waits yet
         self._unwanted = threading.Event()  # a person asked to unload
+        self._deaths = 0  # of processes that had the model loaded, as far as they are counted
+        self._going = Unload.IDLE  # why the process that is there will go, unless it dies
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True) if has_thread else None
         if self._thread is not None:
@@ -217,7 +201,7 @@ class ModelOwner:
             self._answer(work)
         if self._unwanted.is_set():
             self._unwanted.clear()
-            self._wanted = False
+            self._wanted, self._going = False, Unload.ASKED
             self._worker.stop()
         elif work is None and not self._stopping.is_set():
             self._tend()
@@ -266,7 +250,7 @@ class ModelOwner:
             if self._worker.snapshot().state is not WorkerState.COLD:  # else it was given up, not to be had is something else
                 self._is_away(error)
             return False
-        self._wanted = False
+        self._wanted, self._going = False, Unload.IDLE
         if self._unavailable_since is not None:
             self._unavailable_since = None
             log.info("the model is to be had again")
@@ -335,8 +319,12 @@ class ModelOwner:
         self._wanted = True
         self._queue.nudge()
 
-    def _verify(self, ended: Snapshot) -> None:
-        if (ended.hello or {}).get("layers_on_gpu") and ended.pid is not None and not self._stopping.is_set():
+    def _gone(self, ended: Snapshot) -> None:
+        if self._stopping.is_set():
+            return
+        died, self._deaths = ended.deaths > self._deaths, ended.deaths
+        self._tally.add(Counted.MODEL_UNLOADS, Unload.DIED if died else self._going)
+        if (ended.hello or {}).get("layers_on_gpu") and ended.pid is not None:
             self._verifier.add(ended.pid)
 
 

@@ -17,6 +17,7 @@ from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.records import Job
 from ocrwatch.ocr.engine import PageSource
 from ocrwatch.output.assemble import PageOutcome
+from ocrwatch.tally import Counted, Tally, Timed
 from ocrwatch.treatment import CorrectionPlan
 from ocrwatch.worker.supervised import WorkerState
 
@@ -46,6 +47,7 @@ class PageCorrections:
         model: ModelOwner,
         checkpoints: Checkpoints,
         clock: Callable[[], float],
+        tally: Tally,
     ) -> None:
         self._job = job
         self._plan = plan
@@ -53,6 +55,7 @@ class PageCorrections:
         self._model = model
         self._checkpoints = checkpoints
         self._clock = clock
+        self._tally = tally
         self._earlier: deque[str] = deque(maxlen=_EARLIER_PAGES)
         self._asked: dict[int, _Asked] = {}
         self._done: dict[int, Correction] = {}
@@ -141,6 +144,11 @@ class PageCorrections:
         if model is not None and model != self._checkpoints.model(self._job.id):
             self._checkpoints.save_model(self._job.id, model)
         self._checkpoints.save_correction(self._job.id, number, correction)
+        inbox = self._job.inbox
+        self._tally.add(Counted.CORRECTED, inbox)
+        self._tally.add(Counted.EDITS, inbox, "applied", by=len(correction.edits))
+        self._tally.add(Counted.EDITS, inbox, "refused", by=len(correction.refused))
+        self._tally.took(Timed.CORRECTION, seconds=correction.seconds)
 
     def _give_up(self) -> None:
         self._model.forget(self._job.inbox, self._job.id)

@@ -21,7 +21,7 @@ from ocrwatch.doctor.findings import Finding, Verdict, about, bad, ok, warn
 from ocrwatch.doctor.machine import examine_machine, examine_watches
 from ocrwatch.doctor.model import examine_model
 from ocrwatch.doctor.places import Places
-from ocrwatch.doctor.running import daemon_status
+from ocrwatch.doctor.running import daemon_status, hook_programs, metrics_port
 from ocrwatch.doctor.unit import Unit
 from ocrwatch.errors import MissingPart
 from ocrwatch.intake import mounts
@@ -53,7 +53,7 @@ def _configured(settings: Configuration) -> Iterator[Finding]:
     with ExitStack() as parts:
         lookout, found = _lookout(unit, table, parts)
         status, told = daemon_status(settings, unit)
-        found += [told]
+        found += [told, *metrics_port(settings, is_running=status is not None), *hook_programs(settings.hooks, lookout)]
         if unit is not None:
             found += units.unit_findings(unit, settings, aspose=wants_aspose(settings), driver=has_driver())
         yield from about("service", found)

@@ -31,7 +31,7 @@ class Places:
     service: str
 
     def inbox(self, inbox: InboxSettings) -> Iterator[Finding]:
-        """An inbox, and where its texts and its archive are."""
+        """An inbox, and where its texts, its archive and its quarantine are."""
         yield from self._mounts(inbox)
         refusals = []
         for what, path in places_of(inbox):
@@ -144,7 +144,7 @@ class Places:
 
     @staticmethod
     def _writes_into(inbox: InboxSettings) -> bool:
-        return inbox.output.directory is None or inbox.archive_to is not None
+        return inbox.output.directory is None or inbox.archive_to is not None or inbox.quarantine_to is not None
 
     def _room(self, path: Path, *, least_bytes: int, why: str) -> Iterator[Finding]:
         free_bytes, free_files = self.lookout.space(str(path))

@@ -139,14 +139,18 @@ def wanted_paths(settings: Configuration) -> list[Path]:
 
 def places_of(inbox: InboxSettings) -> list[tuple[str, Path]]:
     """The folders of an inbox by what they are for: the inbox itself first, then the others that are configured."""
-    others = (("texts", inbox.output.directory), ("archive", inbox.archive_to))
+    others = (("texts", inbox.output.directory), ("archive", inbox.archive_to), ("quarantine", inbox.quarantine_to))
     return [("inbox", inbox.path), *((what, path) for what, path in others if path is not None)]
 
 
 def _network(unit: Unit, settings: Configuration) -> Iterator[Finding]:
-    families, denied = (unit.words(name) for name in ("RestrictAddressFamilies", "IPAddressDeny"))
+    families, denied, allowed = (unit.words(name) for name in ("RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow"))
     has_tcp = not families or "AF_INET" in families or families[0].startswith("~")
     reasons = []
+    if settings.metrics.listen is not None and not (
+        has_tcp and (not denied or "127.0.0.0/8" in allowed or "localhost" in allowed)
+    ):
+        reasons.append(("metrics", "metrics are wanted (`metrics.listen`)", ["IPAddressAllow=localhost"]))
     if settings.model.download == "auto" and not (has_tcp and not denied):
         reasons.append(("network", "models are to be fetched (`model.download: auto`)", ["IPAddressDeny="]))
     for name, why, lines in reasons:

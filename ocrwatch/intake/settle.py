@@ -137,7 +137,8 @@ class Tracker:
 
     def waiting(self) -> list[Waiting]:
         """Every file that waits, in the order in which they were first seen."""
-        return [Waiting(path, f.reason, f.detail, f.first_seen_s) for path, f in self._files.items()]
+        files = list(self._files.items())  # in one go: whoever asks for the status is another thread
+        return [Waiting(path, f.reason, f.detail, f.first_seen_s) for path, f in files]
 
     def _start_over(self, path: str, identity: Identity, now_s: float) -> None:
         file = self._files.get(path)

@@ -20,7 +20,7 @@ from ocrwatch.intake.place import Place
 from ocrwatch.intake.settle import Look, Tracker
 from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
 from ocrwatch.intake.tree import DirectoryListing, Seen
-from ocrwatch.journal.states import JobState
+from ocrwatch.journal.states import AWAY, JobState
 from ocrwatch.worker.share import Reach, Share
 
 _OFFLINE_RETRY_S = 5.0
@@ -227,29 +227,32 @@ class Territory:
             return  # nothing happened here, as in nearly every folder of a large inbox
         entries = listing.entries()
         known = self._journal.known_in(self.rules.name, listing.directory)
-        back = [e for e in entries if self._is_back(e, known)]
-        for entry in entries:
-            if entry.path not in known or not known[entry.path][0].matches(entry.identity):
-                self._tracker.look(entry.path, entry.identity, self._clock())
+        self._compare(entries, known)
         for name, reason in listing.unread:
             if (path := listing.path(name)) not in known:
                 self._tracker.unreadable(path, f"its status cannot be had: {reason}", self._clock())
-        if back:
-            self._journal.add(self.rules.name, back)
         if self._place.is_the_known_one:
             present = {e.path for e in entries} | {listing.path(name) for name, _ in listing.unread}
             self._gone_from(listing.directory, present=present, known=known)
 
-    @staticmethod
-    def _is_back(entry: Entry, known: dict[str, tuple[Identity, JobState]]) -> bool:
-        identity, state = known.get(entry.path, (None, None))
-        return identity is not None and identity.matches(entry.identity) and state is JobState.ORPHANED
+    def _compare(self, entries: list[Entry], known: dict[str, tuple[Identity, JobState]]) -> None:
+        back: list[Entry] = []
+        for entry in entries:
+            identity, state = known.get(entry.path, (None, None))
+            if identity is None or not identity.matches(entry.identity):
+                self._tracker.look(entry.path, entry.identity, self._clock())
+            elif state is JobState.ORPHANED:
+                back.append(entry)
+            elif state is JobState.QUARANTINED:  # looked at again: the listing may be older than the move that took it away
+                self._hints.add(entry.path, is_directory=False)
+        if back:
+            self._journal.add(self.rules.name, back)
 
     def _gone_from(
         self, directory: str, *, present: set[str] | frozenset[str], known: dict[str, tuple[Identity, JobState]] | None = None
     ) -> None:
         for path, (_, state) in (known or self._journal.known_in(self.rules.name, directory)).items():
-            if path not in present and state not in (JobState.ORPHANED, JobState.ARCHIVED):
+            if path not in present and state not in AWAY:
                 self._journal.gone(self.rules.name, path)
 
     # -- hints and single looks ----------------------------------------------------------------------------------
@@ -286,7 +289,7 @@ class Territory:
         identity, state = self._journal.known(self.rules.name, path) or (None, None)
         if identity is None or not identity.matches(seen.identity):
             self._tracker.look(path, seen.identity, self._clock())
-        elif state is JobState.ORPHANED:
+        elif state in (JobState.ORPHANED, JobState.QUARANTINED):
             self._journal.add(self.rules.name, [Entry(path, seen.identity)])
 
     def _look(self, path: str, *, closely: bool) -> Seen | None:

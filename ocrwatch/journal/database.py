@@ -18,7 +18,7 @@ from ocrwatch.errors import StateDamaged, StateUnwritable
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 REBUILT = "the service begins another from the scans and their texts when it starts; look at the disk's health"
-_MIGRATIONS = ("schema.sql",)  # append only; each runs once, in a transaction of its own
+_MIGRATIONS = ("schema.sql", "hooks.sql")  # append only; each runs once, in a transaction of its own
 
 
 class Database:
@@ -36,14 +36,15 @@ class Database:
             self._db = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
             self._db.row_factory = sqlite3.Row
             try:
-                version = self._known_version()
+                version = self._known_version(read_only=read_only)
                 if was_left:
                     self._check()
                 if not read_only:
                     self._db.execute("PRAGMA journal_mode = WAL")
                     self._db.execute("PRAGMA synchronous = FULL")
-                    self._db.execute("PRAGMA foreign_keys = ON")
+                    self._db.execute("PRAGMA foreign_keys = OFF")  # a table that is made anew must not take its rows along
                     self._migrate(version)
+                    self._db.execute("PRAGMA foreign_keys = ON")
             except BaseException:
                 self._db.close()
                 raise
@@ -64,10 +65,15 @@ class Database:
         """Why the file can no longer be trusted; None while it can, as far as is known. Costs a look at its folder."""
         return self._damage or (StateDamaged(f"the journal {self._path} was taken away", REBUILT) if self._is_gone() else None)
 
-    def _known_version(self) -> int:
+    def _known_version(self, *, read_only: bool) -> int:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(_MIGRATIONS):
             raise StateUnwritable(f"the journal {self._path} was written by a newer ocrwatch", "install that version again")
+        if read_only and version < len(_MIGRATIONS):
+            raise StateUnwritable(
+                f"the journal {self._path} was written by an older ocrwatch",
+                "start the service: it brings the journal up to date",
+            )
         return version
 
     def _is_gone(self) -> bool:

@@ -8,14 +8,15 @@ from typing import Any
 
 from ocrwatch.intake.entries import Identity, Row
 from ocrwatch.journal.places import Places
-from ocrwatch.journal.states import JobState
+from ocrwatch.journal.states import AWAY, JobState
 
 CURRENT = "state NOT IN ('superseded', 'vanished')"
 """The condition that a row is the current version of its path."""
+_AWAY = ", ".join(f"'{state}'" for state in sorted(AWAY))
 _PAGE_ROWS = 10_000
 _EXPECTED = (
     "SELECT substr(path, ?), size, mtime_ns, inode, id FROM job WHERE inbox = ? AND directory = ?"
-    f" AND {CURRENT} AND state NOT IN ('orphaned', 'archived') AND id > ? ORDER BY id LIMIT ?"
+    f" AND {CURRENT} AND state NOT IN ({_AWAY}) AND id > ? ORDER BY id LIMIT ?"
 )
 
 

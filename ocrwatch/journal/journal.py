@@ -7,27 +7,27 @@ bytes inside; times are the wall clock's, which the constructor is given.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 from ocrwatch.intake.entries import Entry
+from ocrwatch.journal.deliveries import Deliveries
 from ocrwatch.journal.files import CURRENT as _CURRENT
-from ocrwatch.journal.files import Files, identity_of
+from ocrwatch.journal.files import Files
+from ocrwatch.journal.moves import Moves
 from ocrwatch.journal.records import WHOLE_INBOX, Event, Job, Page, Scope
-from ocrwatch.journal.states import ALLOWED, PUBLISHED, JobState, PageState, check
+from ocrwatch.journal.rows import JOB_COLUMNS, job_of, within
+from ocrwatch.journal.states import ALLOWED, AWAY, PUBLISHED, RETRYABLE, JobState, PageState, check
 
-_JOB_COLUMNS = (
-    "id, inbox, path, size, mtime_ns, inode, state, reason, detail, sha256, settings, pages, tries, deferrals, "
-    "not_before, text_name, text_sha256, json_sha256, created, changed"
-)
 _FIELDS = frozenset(
     {"sha256", "settings", "pages", "tries", "deferrals", "not_before", "text_name", "text_sha256", "json_sha256"}
+    | {"moved_to", "to_review", "edits"}
 )
+_PATHS = ("text_name", "moved_to")
 
 
-class Journal(Files):
+class Journal(Files, Moves, Deliveries):
     """The journal in a file; creates it, or brings it up to date. Raises StateUnwritable when that cannot be."""
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -40,27 +40,27 @@ class Journal(Files):
     def current(self, inbox: str, path: str) -> Job | None:
         """The job of a path's current version; the last that vanished when there is none."""
         rows = self._rows(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE inbox = ? AND path = ? ORDER BY {_CURRENT} DESC, id DESC LIMIT 1",
+            f"SELECT {JOB_COLUMNS} FROM job WHERE inbox = ? AND path = ? ORDER BY {_CURRENT} DESC, id DESC LIMIT 1",
             (inbox, os.fsencode(path)),
         )
-        return _job(rows[0]) if rows else None
+        return job_of(rows[0]) if rows else None
 
     def job(self, job_id: int) -> Job:
         """The job of that number. Raises LookupError."""
-        rows = self._rows(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (job_id,))
+        rows = self._rows(f"SELECT {JOB_COLUMNS} FROM job WHERE id = ?", (job_id,))
         if not rows:
             raise LookupError(f"no job {job_id}")
-        return _job(rows[0])
+        return job_of(rows[0])
 
     def in_state(self, *states: JobState, inbox: str | None = None, scope: Scope = WHOLE_INBOX, limit: int = -1) -> list[Job]:
         """Jobs in any of these states, oldest first."""
-        where, bounds = _within(scope)
+        where, bounds = within(scope)
         where = "state = ?" + (" AND inbox = ?" if inbox is not None else "") + where
         # Each state by itself comes in order from the index, so that few of ten thousand cost what few of ten do.
-        of_one = f"SELECT * FROM (SELECT {_JOB_COLUMNS} FROM job WHERE {where} ORDER BY id LIMIT ?)"
+        of_one = f"SELECT * FROM (SELECT {JOB_COLUMNS} FROM job WHERE {where} ORDER BY id LIMIT ?)"
         values = [v for state in states for v in (state, *([inbox] if inbox is not None else []), *bounds, limit)]
         query = " UNION ALL ".join([of_one] * len(states)) + " ORDER BY id LIMIT ?"
-        return [_job(r) for r in self._rows(query, [*values, limit])]
+        return [job_of(r) for r in self._rows(query, [*values, limit])]
 
     def published_hashes(self, inbox: str, path: str) -> set[str]:
         """Hashes of every sidecar that was ever published for a path: what may be replaced there is one of these."""
@@ -72,12 +72,12 @@ class Journal(Files):
     def finished_like(self, job: Job, *, sha256: str, settings: str) -> list[Job]:
         """Finished jobs of the same inbox, content and settings, newest first: other names, and the same with another time."""
         rows = self._rows(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND inbox = ? AND id <> ?"
+            f"SELECT {JOB_COLUMNS} FROM job WHERE sha256 = ? AND settings = ? AND inbox = ? AND id <> ?"
             " AND (state IN ('done', 'orphaned', 'archived') OR state = 'superseded' AND path = ? AND text_sha256 IS NOT NULL)"
             " ORDER BY id DESC LIMIT 5",
             (sha256, settings, job.inbox, job.id, os.fsencode(job.path)),
         )
-        return [_job(r) for r in rows]
+        return [job_of(r) for r in rows]
 
     def counts(self) -> dict[tuple[str, JobState], int]:
         """How many current jobs each inbox has in each state."""
@@ -116,11 +116,11 @@ class Journal(Files):
     def finished_between(self, since: float, until: float) -> list[Job]:
         """Current jobs that came to an end, or whose raw text was published, at a time from `since` to before `until`."""
         rows = self._rows(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE {_CURRENT} AND id IN (SELECT job FROM event WHERE at >= ? AND at < ?"
+            f"SELECT {JOB_COLUMNS} FROM job WHERE {_CURRENT} AND id IN (SELECT job FROM event WHERE at >= ? AND at < ?"
             " AND after IN ('done', 'partial', 'failed', 'poison', 'awaiting_correction')) ORDER BY inbox, path",
             (since, until),
         )
-        return [_job(r) for r in rows]
+        return [job_of(r) for r in rows]
 
     def events(self, job_id: int) -> list[Event]:
         """What happened to a job, oldest first."""
@@ -165,26 +165,31 @@ class Journal(Files):
         now = self._wall_clock()
         with self._transaction():
             due = self._rows(
-                f"SELECT {_JOB_COLUMNS} FROM job WHERE state = 'deferred' AND (not_before <= ? OR not_before > ?)",
+                f"SELECT {JOB_COLUMNS} FROM job WHERE state = 'deferred' AND (not_before <= ? OR not_before > ?)",
                 (now, now + longest_s),
             )
-            return [self._move(_job(r), JobState.QUEUED) for r in due]
+            return [self._move(job_of(r), JobState.QUEUED) for r in due]
 
     def retry(self, job_id: int) -> Job:
-        """A person asks for another try: budgets start anew; pages that are done stay done."""
+        """A person asks for another try: budgets start anew; pages that are done stay done.
+
+        A file that was set aside, or is about to be, is only asked back: it is tried again when it is in its inbox.
+        """
         with self._transaction():
-            self._db.execute(
-                "UPDATE page SET state = iif(state = 'failed', 'waiting', state), tries = 0, deaths = 0, reason = '', detail = ''"
-                " WHERE job = ?",
-                (job_id,),
-            )
-            return self._move(self.job(job_id), JobState.QUEUED, deferrals=0, not_before=None)
+            job = self.job(job_id)
+            if job.state is JobState.QUARANTINED or (job.moved_to is not None and job.state in RETRYABLE):
+                self._db.execute("UPDATE job SET not_before = ? WHERE id = ?", (self._wall_clock(), job_id))
+                return self.job(job_id)
+            self._begin_anew(job_id)
+            return self._move(job, JobState.QUEUED, deferrals=0, not_before=None)
 
     def gone(self, inbox: str, path: str) -> Job | None:
         """The file of a path is no longer there; its sidecar, if any, stays."""
         with self._transaction():
             job = self.current(inbox, path)
-            if job is None or job.state in (JobState.ORPHANED, JobState.ARCHIVED, JobState.VANISHED, JobState.SUPERSEDED):
+            if job is None or job.state in AWAY | {JobState.VANISHED, JobState.SUPERSEDED}:
+                return None
+            if job.moved_to is not None:  # whoever moves it says what became of it
                 return None
             has_sidecar = job.state in PUBLISHED or job.text_name is not None  # published before, and tried again
             return self._move(job, JobState.ORPHANED if has_sidecar else JobState.VANISHED)
@@ -248,11 +253,18 @@ class Journal(Files):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _begin_anew(self, job_id: int) -> None:
+        self._db.execute(
+            "UPDATE page SET state = iif(state = 'failed', 'waiting', state), tries = 0, deaths = 0, reason = '', detail = ''"
+            " WHERE job = ?",
+            (job_id,),
+        )
+
     def _add_one(self, inbox: str, entry: Entry) -> Job | None:
         old = self.current(inbox, entry.path)
         if old is not None and old.state not in (JobState.SUPERSEDED, JobState.VANISHED):
             if old.identity.matches(entry.identity):
-                return self._back(old) if old.state is JobState.ORPHANED else None
+                return self._back(old) if old.state in (JobState.ORPHANED, JobState.QUARANTINED) else None
             self._move(old, JobState.SUPERSEDED, reason="newer_version", detail="the file changed")
         self._wrote()
         now = self._wall_clock()
@@ -273,7 +285,13 @@ class Journal(Files):
         return self.job(cursor.lastrowid)
 
     def _back(self, orphan: Job) -> Job:
-        """A scan that went and is there again is what it was: a partial text is not whole for having been away."""
+        """A scan that went and is there again is what it was: a partial text is not whole for having been away.
+
+        One that had been set aside was put back by somebody, to be tried again.
+        """
+        if orphan.state is JobState.QUARANTINED:
+            self._begin_anew(orphan.id)
+            return self._move(orphan, JobState.QUEUED, deferrals=0, not_before=None, moved_to=None)
         was = self.events(orphan.id)[-2]
         if was.after not in ALLOWED[JobState.ORPHANED]:  # it was in work
             return self._move(orphan, JobState.QUEUED)
@@ -283,8 +301,7 @@ class Journal(Files):
         check(job.state, after)
         unknown = fields.keys() - _FIELDS
         assert not unknown, unknown
-        if isinstance(fields.get("text_name"), str):
-            fields["text_name"] = os.fsencode(fields["text_name"])
+        fields |= {name: os.fsencode(fields[name]) for name in _PATHS if fields.get(name) is not None}
         settings = {"state": str(after), "reason": reason, "detail": detail, "changed": self._wall_clock(), **fields}
         assignments = ", ".join(f"{column} = ?" for column in settings)
         self._wrote()
@@ -292,37 +309,7 @@ class Journal(Files):
         return self.job(job.id)
 
 
-def _within(scope: Scope) -> tuple[str, list[bytes]]:
-    """The condition that a path lies in the scope, and its values. `0` is the byte after the slash."""
-    folders = [os.fsencode(folder) for folder in ((scope.below,) if scope.below else ()) + scope.without]
-    conditions = [" AND path > ? AND path < ?"] * bool(scope.below) + [" AND NOT (path > ? AND path < ?)"] * len(scope.without)
-    return "".join(conditions), [bound for folder in folders for bound in (folder + b"/", folder + b"0")]
-
-
 def directory_of(path: str) -> str:
     """The folder part of a relative path; '' for the root."""
     parent = str(PurePosixPath(path).parent)
     return "" if parent == "." else parent
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        inbox=row["inbox"],
-        path=os.fsdecode(row["path"]),
-        identity=identity_of(row),
-        state=JobState(row["state"]),
-        reason=row["reason"],
-        detail=row["detail"],
-        sha256=row["sha256"],
-        settings=row["settings"],
-        pages=row["pages"],
-        tries=row["tries"],
-        deferrals=row["deferrals"],
-        not_before=row["not_before"],
-        text_name=os.fsdecode(row["text_name"]) if row["text_name"] is not None else None,
-        text_sha256=row["text_sha256"],
-        json_sha256=row["json_sha256"],
-        created=row["created"],
-        changed=row["changed"],
-    )

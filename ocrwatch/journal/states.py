@@ -5,6 +5,7 @@
                  |
                  |--> DEFERRED -> QUEUED           the surroundings were at fault
                  `--> FAILED | POISON -> QUEUED    only by `ocrwatch retry`, or as a newer version
+                            `--> QUARANTINED -> QUEUED    when the file is back in its inbox
 
 Any of them ends as SUPERSEDED when the file changes. When it goes, as ORPHANED if a text of it was ever published, else as
 VANISHED; an orphan whose scan comes back is what it was before.
@@ -30,6 +31,7 @@ class JobState(StrEnum):
     VANISHED = "vanished"  # the file went before its text was published
     ORPHANED = "orphaned"  # the file went, its sidecar stays
     ARCHIVED = "archived"  # done, and the scan was moved to the archive
+    QUARANTINED = "quarantined"  # failed or poison, and the file was moved to the quarantine
 
 
 _GONE = {JobState.SUPERSEDED, JobState.VANISHED, JobState.ORPHANED}
@@ -45,19 +47,22 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
     JobState.DONE: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
     JobState.PARTIAL: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
     JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
-    JobState.FAILED: frozenset({JobState.QUEUED} | _GONE),
-    JobState.POISON: frozenset({JobState.QUEUED} | _GONE),
+    JobState.FAILED: frozenset({JobState.QUEUED, JobState.QUARANTINED} | _GONE),
+    JobState.POISON: frozenset({JobState.QUEUED, JobState.QUARANTINED} | _GONE),
     # ARCHIVED too: the inbox may see that a scan went before the archive has said where.
     JobState.ORPHANED: frozenset(
         {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.ARCHIVED, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT
     ),
     JobState.VANISHED: frozenset({JobState.QUEUED}),
     JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
+    JobState.QUARANTINED: frozenset({JobState.QUEUED, JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),
 }
 
 UNFINISHED = frozenset({JobState.QUEUED, JobState.SPOOLED, JobState.AWAITING_CORRECTION, JobState.DEFERRED})
-RETRYABLE = frozenset(_SET_ASIDE | {JobState.PARTIAL, JobState.DEFERRED})
+RETRYABLE = frozenset(_SET_ASIDE | {JobState.QUARANTINED, JobState.PARTIAL, JobState.DEFERRED})
+AWAY = frozenset({JobState.ORPHANED, JobState.ARCHIVED, JobState.QUARANTINED})
+"""The file is known, and not to be expected in its inbox."""
 PUBLISHED = frozenset(_RESULT | {JobState.AWAITING_CORRECTION})
 
 

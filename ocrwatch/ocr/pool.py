@@ -127,6 +127,10 @@ class RecognitionPool:
             if worker.snapshot().state is not WorkerState.COLD
         ]
 
+    def lives(self) -> list[tuple[EngineName, Snapshot]]:
+        """Engine and state of every worker, also of those that have no process."""
+        return [(engine, worker.snapshot()) for slot in self._slots for engine, worker in slot.items()]
+
     def stop(self, *, drain_s: float) -> None:
         """Take no more pages, give the ones in hand `drain_s` seconds, then kill; no process is left."""
         self._stopping.set()

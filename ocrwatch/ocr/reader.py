@@ -15,9 +15,10 @@ from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Page
 from ocrwatch.journal.states import PageState
-from ocrwatch.ocr.engine import PageResult
+from ocrwatch.ocr.engine import EngineName, PageResult, PageSource
 from ocrwatch.ocr.pool import PageTask, RecognitionPool
 from ocrwatch.output.assemble import PageOutcome
+from ocrwatch.tally import Counted, Tally, Timed
 from ocrwatch.treatment import Treatment
 
 MOST_DEATHS = 2  # of workers, at one file
@@ -28,10 +29,11 @@ MOST_INTERRUPTIONS = 4  # of the whole service, at one page
 class Reader:
     """Reads the pages of jobs; one instance serves all threads."""
 
-    def __init__(self, *, journal: Journal, checkpoints: Checkpoints, pool: RecognitionPool) -> None:
+    def __init__(self, *, journal: Journal, checkpoints: Checkpoints, pool: RecognitionPool, tally: Tally) -> None:
         self._journal = journal
         self._checkpoints = checkpoints
         self._pool = pool
+        self._tally = tally
 
     def is_complete(self, job: Job) -> bool:
         """Whether every page of a job was recognized before and its checkpoint is there, so that its scan is not needed."""
@@ -70,7 +72,7 @@ class Reader:
                 outcomes.append(outcome)
             else:
                 number, answer = answers.get()
-                result = self._outcome(job, number, answer)
+                result = self._outcome(job, number, answer, treatment.engine)
                 if result is not None:
                     done[number] = result
                 else:
@@ -101,7 +103,7 @@ class Reader:
         result = self._checkpoints.page(job.id, page.number)
         return None if result is None else PageOutcome.of(page.number, result)
 
-    def _outcome(self, job: Job, number: int, answer: Future[PageResult]) -> PageOutcome | None:
+    def _outcome(self, job: Job, number: int, answer: Future[PageResult], engine: EngineName) -> PageOutcome | None:
         """The page, checkpointed; None when its worker died and it is to be tried again."""
         try:
             result = answer.result()
@@ -110,9 +112,13 @@ class Reader:
             return None
         except (FileRejected, WorkerRefused) as error:
             self._journal.page_is(job.id, number, PageState.FAILED, reason=error.code, detail=str(error))
+            self._tally.add(Counted.PAGE_FAILURES, job.inbox, error.code)
             return PageOutcome(number=number, reading=None, failure=str(error))
         self._checkpoints.save_page(job.id, number, result)
         self._journal.page_is(job.id, number, PageState.RECOGNIZED)
+        self._tally.add(Counted.PAGES, job.inbox, engine, result.source)
+        if result.source is PageSource.OCR:
+            self._tally.took(Timed.RECOGNITION, engine, seconds=result.render_s + result.recognize_s)
         return PageOutcome.of(number, result)
 
     def _count_death(self, job: Job, number: int, error: WorkerDied | WorkerTimedOut) -> None:

@@ -1,4 +1,4 @@
-"""Moving a finished scan away without ever losing a byte of it, or of what a writer put in its place meanwhile.
+"""Moving a scan away, done or failed, without ever losing a byte of it, or of what a writer put in its place meanwhile.
 
 A file can only be proven to be the one that was read once nobody else can put another in its place. So it goes first into a
 private directory beside it, under its own name, is verified there, and then moved on; or back, if it is another.
@@ -25,27 +25,40 @@ _NAMES_MAX = 10_000
 _BLOCK_BYTES = 1 << 20
 
 
-def archive(root: Root, path: str, *, expected: Identity, sha256: str, destination_root: Root, destination: str) -> str:
+def archive(
+    root: Root,
+    path: str,
+    *,
+    expected: Identity,
+    sha256: str | None,
+    destination_root: Root,
+    destination: str,
+    numbered: bool = True,
+) -> str:
     """Move the scan to `destination` beneath `destination_root`; returns the path there, numbered when the name is taken.
 
+    sha256: None when it was never read. numbered: whether another name will do; without, a name that is taken is refused.
     Raises SourceChanged (put back), SourceVanished, ShareOffline, OutputUnwritable (put back).
     """
     where, _, target = destination.rpartition("/")
     with beneath.opened(root) as root_fd, beneath.opened(destination_root) as destination_fd, files.translated(destination):
-        files.make_directories_like(destination_fd, where, _likeness(root_fd, path))
+        files.make_directories_like(destination_fd, where, likeness(root_fd, path))
         with beneath.directory(destination_fd, where) as target_fd, _taken_aside(root_fd, path) as (private_fd, name):
-            _verify(private_fd, name, path, expected=expected, sha256=sha256)
+            sha256 = _verify(private_fd, name, path, expected=expected, sha256=sha256)
             try:
-                moved = _rename(private_fd, name, target_fd, target)
+                moved = _rename(private_fd, name, target_fd, target, numbered=numbered)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                moved = _copy_over(private_fd, name, target_fd, target, path=path, expected=expected, sha256=sha256)
+                copy = _verified_copy(private_fd, name, target_fd, sha256=sha256)
+                moved = _name_copy(target_fd, copy, target, numbered=numbered)
+                _remove_original(private_fd, name, target_fd, moved, path=path, expected=expected, sha256=sha256)
             files.sync_directory(target_fd, [])
     return f"{where}/{moved}" if where else moved
 
 
-def _likeness(root_fd: int, path: str) -> Likeness:
+def likeness(root_fd: int, path: str) -> Likeness:
+    """Mode and group of a scan. Raises SourceVanished, ShareOffline."""
     try:
         status = beneath.lstat(root_fd, path)
     except OSError as error:
@@ -106,8 +119,8 @@ def _remove_directory(private: str, directory_fd: int) -> None:
         os.rmdir(private, dir_fd=directory_fd)
 
 
-def _verify(private_fd: int, name: str, path: str, *, expected: Identity, sha256: str) -> None:
-    """Raises SourceChanged unless the file is the one that was read, to the last byte."""
+def _verify(private_fd: int, name: str, path: str, *, expected: Identity, sha256: str | None) -> str:
+    """The hash of the file. Raises SourceChanged unless it is the one that was read, to the last byte."""
     try:
         descriptor = beneath.open_file(private_fd, name)
     except OSError as error:
@@ -122,47 +135,65 @@ def _verify(private_fd: int, name: str, path: str, *, expected: Identity, sha256
         raise source_error(error, path) from error
     finally:
         os.close(descriptor)
-    if found != sha256 or not (before.matches(expected) and after.matches(expected)):
+    if found != (sha256 or found) or not (before.matches(expected) and after.matches(expected)):
         raise SourceChanged(f"{path!r} is no longer the file that was read; it stays where it is")
+    return found
 
 
-def _rename(source_fd: int, name: str, target_fd: int, wanted: str) -> str:
+def _rename(source_fd: int, name: str, target_fd: int, wanted: str, *, numbered: bool = True) -> str:
     """Move to the first free name; returns it."""
-    for candidate in _candidates(wanted):
+    for candidate in candidates(wanted) if numbered else (wanted,):
         with contextlib.suppress(FileExistsError):
             files.place(name, candidate, directory_fd=source_fd, target_fd=target_fd)
             return candidate
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), wanted)
 
 
-def _candidates(name: str) -> Iterator[str]:
+def candidates(name: str) -> Iterator[str]:
+    """The names that a file of this name may have where others lie: itself, then `scan.1.pdf` and so on."""
     yield name
     stem, dot, suffix = name.rpartition(".")
     for number in range(1, _NAMES_MAX):
         yield f"{stem}.{number}.{suffix}" if dot and stem else f"{name}.{number}"
 
 
-def _copy_over(private_fd: int, name: str, target_fd: int, target: str, *, path: str, expected: Identity, sha256: str) -> str:
-    """Move to another file system: copy, sync, verify what arrived and what was copied, and only then remove."""
+def _verified_copy(private_fd: int, name: str, target_fd: int, *, sha256: str) -> str:
+    """A durable copy on another file system, read back; its temporary name."""
     temporary = files.temporary_name()
     try:
         _copy(private_fd, name, target_fd, temporary)
         _verify_copy(target_fd, temporary, sha256)
-        moved = _rename(target_fd, temporary, target_fd, target)
     except (OSError, OcrwatchError):
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=target_fd)
+        _discard(target_fd, temporary)
+        raise
+    return temporary
+
+
+def _name_copy(target_fd: int, temporary: str, wanted: str, *, numbered: bool) -> str:
+    try:
+        moved = _rename(target_fd, temporary, target_fd, wanted, numbered=numbered)
+    except OSError:
+        _discard(target_fd, temporary)
         raise
     files.sync_directory(target_fd, [])
-    # A writer that still has the file open can write to it wherever it is: what it wrote must not go with the original.
+    return moved
+
+
+def _remove_original(
+    private_fd: int, name: str, target_fd: int, copy: str, *, path: str, expected: Identity, sha256: str
+) -> None:
+    """Only now: a writer that still has the file open can write to it wherever it is, and what it wrote must not be lost."""
     try:
         _verify(private_fd, name, path, expected=expected, sha256=sha256)
     except OcrwatchError:
-        with contextlib.suppress(OSError):
-            os.unlink(moved, dir_fd=target_fd)
+        _discard(target_fd, copy)
         raise
     os.unlink(name, dir_fd=private_fd)
-    return moved
+
+
+def _discard(target_fd: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=target_fd)
 
 
 def _copy(source_fd: int, name: str, target_fd: int, temporary: str) -> None:

@@ -9,12 +9,17 @@ from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceV
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import IllegalTransition, JobState
-from ocrwatch.treatment import ArchivePlan, Treatment
+from ocrwatch.treatment import MovePlan, Treatment
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 60.0
 _BATCH = 200
+
+
+def shown(place: str) -> str:
+    """A path as text that can be stored: what is no UTF-8 in it as escapes."""
+    return place.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Archivist:
@@ -36,11 +41,15 @@ class Archivist:
         self._wall_clock = wall_clock
         self._next_s = clock()
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether scans of this inbox are archived."""
+        return self._treatment.archive is not None
+
     def step(self) -> float:
         """Archive what is due; seconds until the next look. A scan that cannot go now goes later."""
         plan = self._treatment.archive
-        if plan is None:
-            return _LOOK_S
+        assert plan is not None
         if self._clock() < self._next_s:
             return self._next_s - self._clock()
         self._next_s = self._clock() + min(_LOOK_S, max(1.0, plan.after_s))
@@ -50,7 +59,7 @@ class Archivist:
                 break  # a mount is away: the next scan would only wait for it as well
         return self._next_s - self._clock()
 
-    def _archive(self, job: Job, plan: ArchivePlan) -> bool:
+    def _archive(self, job: Job, plan: MovePlan) -> bool:
         """Whether it is worth while to try the next one."""
         assert job.sha256 is not None
         try:
@@ -76,6 +85,6 @@ class Archivist:
 
     def _archived(self, job: Job, place: str) -> None:
         try:
-            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=place)
+            self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=shown(place), moved_to=place)
         except IllegalTransition:  # a newer version came to the name meanwhile
             log.info("%s was archived as %s", job.path, place)

@@ -37,6 +37,8 @@ class PageStatus(StrEnum):
 
 
 _WHOLE = frozenset({PageStatus.OK, PageStatus.BLANK})
+DOUBTFUL = frozenset(PageStatus) - _WHOLE
+"""A page that a person should look at, whatever else is said of it."""
 
 
 @dataclass(frozen=True)

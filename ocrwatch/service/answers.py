@@ -16,7 +16,8 @@ from ocrwatch.intake.inbox import Inbox
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.surroundings import TerritoryStatus
 from ocrwatch.journal.journal import Journal
-from ocrwatch.journal.states import RETRYABLE, JobState
+from ocrwatch.journal.records import Job
+from ocrwatch.journal.states import AWAY, RETRYABLE, JobState
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.service.control import Answer, Caller
 from ocrwatch.service.enquiry import Enquiry
@@ -27,7 +28,7 @@ from ocrwatch.treatment import Treatment
 
 _HOUR_S = 3600.0
 _MOVED = {Role.ARCHIVE: "finished", Role.QUARANTINE: "failed"}
-_NOT_THERE = frozenset({JobState.ORPHANED, JobState.ARCHIVED})
+_NOT_THERE = AWAY
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class Answers:
 
     def _retry(self, request: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         if request.get("all"):
-            jobs = self.journal.in_state(JobState.FAILED, JobState.POISON, JobState.PARTIAL)
+            jobs = self.journal.in_state(JobState.FAILED, JobState.POISON, JobState.PARTIAL, JobState.QUARANTINED)
+            jobs = [job for job in jobs if not self._is_out_of_reach(job)]
         else:
             jobs = []
             for path in request["paths"]:
@@ -165,11 +167,20 @@ class Answers:
                 if job is None or job.state not in RETRYABLE:
                     state = "not known" if job is None else str(job.state)
                     raise UsageError(f"{path} is {state}: there is nothing to try again", "see `ocrwatch why`")
+                if self._is_out_of_reach(job):
+                    raise UsageError(
+                        f"{path} lies in {job.moved_to}, and its inbox has no `quarantine_to` any more",
+                        "move it back yourself: it is tried again then",
+                    )
                 jobs.append(job)
         for job in jobs:
             self.journal.retry(job.id)
         self.dispatcher.feed_all()
         return {"retried": len(jobs)}
+
+    def _is_out_of_reach(self, job: Job) -> bool:
+        treatment = self.treatments.get(job.inbox)
+        return job.state is JobState.QUARANTINED and (treatment is None or treatment.quarantine is None)
 
     def _unload(self, _: Mapping[str, Any], __: Caller) -> dict[str, Any]:
         if self.model is None:

@@ -55,7 +55,7 @@ def _inbox_lines(inbox: Values, width: int) -> Iterator[str]:
     counts = inbox["counts"]
     queued = sum(counts.get(state, 0) for state in ("queued", "spooled", "deferred", "awaiting_correction"))
     done = sum(counts.get(state, 0) for state in ("done", "partial", "orphaned", "archived"))
-    failed = sum(counts.get(state, 0) for state in ("failed", "poison"))
+    failed = sum(counts.get(state, 0) for state in ("failed", "poison", "quarantined"))
     yield (
         f"{inbox['name'][:width]:<{width}} {inbox['state']:<8} {inbox['looks_by']:<8} {inbox['files']:>6} {inbox['waiting']:>8}"
         f" {queued:>6} {done:>6} {failed:>6} {_age(inbox['oldest_s']):>7}  {printable(inbox['path'])}"

@@ -27,6 +27,7 @@ _MEANING = {
     JobState.VANISHED: "it went before its text was published",
     JobState.ORPHANED: "it went; its text stays",
     JobState.ARCHIVED: "done, and moved to the archive",
+    JobState.QUARANTINED: "the file itself cannot be processed, and was moved away; `ocrwatch retry` brings it back",
 }
 
 _WAITS = {  # what a reason means where nothing more is known, and what comes next

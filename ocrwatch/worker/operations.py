@@ -14,7 +14,7 @@ from ocrwatch.intake import beneath, spool, tree
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.ignore import Patterns
-from ocrwatch.output import archive, files, sidecar
+from ocrwatch.output import archive, files, quarantine, sidecar
 from ocrwatch.output.document import Document
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.listing import folder
@@ -110,8 +110,25 @@ def _archive(arguments: Values, _: Tell) -> Values:
         sha256=arguments["sha256"],
         destination_root=Root.from_json(arguments["destination_root"]),
         destination=arguments["destination"],
+        numbered=arguments["numbered"],
     )
     return {"path": path}
+
+
+def _reserve(arguments: Values, _: Tell) -> Values:
+    place = quarantine.reserve(
+        Root.from_json(arguments["root"]),
+        arguments["path"],
+        reason=arguments["reason"],
+        destination_root=Root.from_json(arguments["destination_root"]),
+        destination=arguments["destination"],
+    )
+    return {"path": place}
+
+
+def _release(arguments: Values, _: Tell) -> Values:
+    quarantine.release(Root.from_json(arguments["root"]), arguments["path"], reason=arguments["reason"])
+    return {}
 
 
 def _tidy(arguments: Values, _: Tell) -> Values:
@@ -133,6 +150,8 @@ OPERATIONS: Mapping[str, Callable[[Values, Tell], Values]] = {
     "texts": _texts,
     "publish": _publish,
     "archive": _archive,
+    "reserve": _reserve,
+    "release": _release,
     "tidy": _tidy,
 }
 

@@ -17,6 +17,7 @@ from ocrwatch.intake.tree import DirectoryListing, Seen
 from ocrwatch.output.document import Document
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.listing import Folder
+from ocrwatch.output.quarantine import Reason
 from ocrwatch.output.sidecar import Examined, Names, Published, SidecarState
 from ocrwatch.worker.access import Access
 from ocrwatch.worker.operations import Values
@@ -137,8 +138,18 @@ class Share:
         told = self._access.run("publish", arguments)
         return Published(**(told | {"names": names, "notes": tuple(told["notes"])}))
 
-    def archive(self, root: Root, path: str, *, expected: Identity, sha256: str, destination_root: Root, destination: str) -> str:
-        """`archive.archive`."""
+    def archive(
+        self,
+        root: Root,
+        path: str,
+        *,
+        expected: Identity,
+        sha256: str | None,
+        destination_root: Root,
+        destination: str,
+        numbered: bool = True,
+    ) -> str:
+        """`archive.archive`, out of this tree."""
         arguments = {
             "root": root.to_json(),
             "path": self._inside(path),
@@ -146,8 +157,37 @@ class Share:
             "sha256": sha256,
             "destination_root": destination_root.to_json(),
             "destination": destination,
+            "numbered": numbered,
         }
         return str(self._access.run("archive", arguments)["path"])
+
+    def bring(self, root: Root, path: str, *, expected: Identity, origin_root: Root, origin: str) -> None:
+        """`archive.archive`, from another tree into this one, under no other name."""
+        arguments = {
+            "root": origin_root.to_json(),
+            "path": origin,
+            "expected": expected.to_json(),
+            "sha256": None,
+            "destination_root": root.to_json(),
+            "destination": self._inside(path),
+            "numbered": False,
+        }
+        self._access.run("archive", arguments)
+
+    def reserve(self, root: Root, path: str, *, reason: Reason, destination_root: Root, destination: str) -> str:
+        """`quarantine.reserve`."""
+        arguments = {
+            "root": root.to_json(),
+            "path": self._inside(path),
+            "reason": reason,
+            "destination_root": destination_root.to_json(),
+            "destination": destination,
+        }
+        return str(self._access.run("reserve", arguments)["path"])
+
+    def release(self, root: Root, place: str, *, reason: Reason) -> None:
+        """`quarantine.release`."""
+        self._access.run("release", {"root": root.to_json(), "path": self._inside(place), "reason": reason})
 
     def tidy(self, root: Root, directory: str, leftovers: Sequence[str]) -> None:
         """Remove our own stale temporary files in a directory and put back scans that a crash left half archived."""

@@ -35,7 +35,7 @@ from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
 from ocrwatch.service.why import Surroundings as WhyAround
 from ocrwatch.service.why import explain
-from ocrwatch.treatment import ArchivePlan, Treatment
+from ocrwatch.treatment import MovePlan, Treatment
 from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share
 from tests.faults.calls import after_call, before_call
@@ -294,7 +294,7 @@ class Rig:
             pdf_text="auto",
             page_timeout_s=20.0,
             settings="digest",
-            archive=ArchivePlan(beside, after_s=60.0) if self.archives else None,
+            archive=MovePlan(beside, after_s=60.0) if self.archives else None,
         )
 
     def lose_journal(self) -> None:

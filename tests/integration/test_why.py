@@ -44,7 +44,7 @@ def service(folder: Path) -> Iterator[AskedService]:
     """A daemon that makes searchable PDFs and reads by Tesseract, not started yet."""
     service = AskedService(folder, control_socket=str(folder / "control.sock"), ocr={"engine": "tesseract"})
     (folder / "bad").mkdir()
-    settings_of_inbox(service, name="in", output={"pdf": True}, ignore=["private*"])
+    settings_of_inbox(service, name="in", output={"pdf": True}, ignore=["private*"], quarantine_to=str(folder / "bad"))
     yield service
     service.end()
 
@@ -77,6 +77,7 @@ _ANSWERS = {
     "absent/a.pdf": ("unknown", "absent"),
     "done.png.txt": ("ignored", "ours"),
     "done.png.ocr.pdf": ("ignored", "ours"),
+    "../bad/a.pdf": ("ignored", "quarantine"),
 }
 
 
@@ -210,9 +211,10 @@ def test_status_lists_only_files_that_the_caller_could_stat(service: AskedServic
     assert [told[key] for key in ("state", "reason", "meaning", "next")] == [
         why[key] for key in ("state", "reason", "meaning", "next")
     ]
-    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {})
+    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {"failed": str(folder / "bad")})
     shown = service.command("status").stdout
     assert "  beside the text: searchable PDF" in shown
+    assert f"  moves failed files to {folder / 'bad'}" in shown
 
 
 @_ROOT_ONLY

@@ -26,13 +26,13 @@ class Stage:
 
     def __init__(self, folder: Path, on_archive: Callable[[Journal, str], None]) -> None:
         self.asked: list[str] = []
-        self.clock, wall = FakeClock(), FakeClock(1_700_000_000.0)
-        self.journal = Journal(folder / "journal.db", wall_clock=wall)
+        self.clock, self.wall = FakeClock(), FakeClock(1_700_000_000.0)
+        self.journal = Journal(folder / "journal.db", wall_clock=self.wall)
         for name in ("a.pdf", "b.pdf"):
             (job,) = self.journal.add("in", [Entry(name, Identity(size=1, mtime_ns=1))])
             self.journal.move(job.id, JobState.SPOOLED, sha256="0" * 64)
             self.journal.move(job.id, JobState.DONE)
-        wall.now += 100
+        self.wall.now += 100
 
         def archive(_: Root, path: str, **__: Any) -> str:
             self.asked.append(path)
@@ -42,7 +42,7 @@ class Stage:
         reach = Reach(cast(Share, SimpleNamespace(archive=archive)), Root("/srv/in"))
         plan = SimpleNamespace(after_s=10.0, tree=SimpleNamespace(path="/srv/old", reach=lambda: reach))
         treatment = cast(Treatment, SimpleNamespace(inbox="in", archive=plan, scans=lambda _: reach))
-        self.archivist = Archivist(self.journal, treatment, scope=lambda: WHOLE_INBOX, clock=self.clock, wall_clock=wall)
+        self.archivist = Archivist(self.journal, treatment, scope=lambda: WHOLE_INBOX, clock=self.clock, wall_clock=self.wall)
 
     def states(self) -> list[JobState]:
         """Of both scans."""
@@ -76,3 +76,16 @@ def test_archive_that_is_away_is_not_asked_for_each_scan(tmp_path: Path, error: 
     stage.archivist.step()
     assert len(stage.asked) == asked
     assert stage.states() == [JobState.DONE, JobState.DONE]
+
+
+def test_scan_whose_name_is_no_text_is_archived_and_found_again(tmp_path: Path) -> None:
+    """Names are bytes; what is told of them is text."""
+    stage = Stage(tmp_path, lambda *_: None)
+    (job,) = stage.journal.add("in", [Entry("\udcff.pdf", Identity(size=1, mtime_ns=1))])
+    stage.journal.move(job.id, JobState.SPOOLED, sha256="0" * 64)
+    stage.journal.move(job.id, JobState.DONE)
+    stage.wall.now += 100
+    stage.archivist.step()
+    archived = stage.journal.job(job.id)
+    assert (archived.state, archived.detail) == (JobState.ARCHIVED, "/srv/old/\\udcff.pdf")
+    assert archived.moved_to == "/srv/old/\udcff.pdf"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
+from pathlib import Path
 
 import pytest
 
+from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import ALLOWED, PUBLISHED, RETRYABLE, UNFINISHED, IllegalTransition, JobState, PageState, check
+from tests.faults.waiting import FakeClock
 
 _PAIRS = [(before, after) for before in JobState for after in JobState]
 
@@ -40,11 +42,11 @@ def test_unfinished_and_published_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(("states", "table"), [(JobState, "job"), (PageState, "page")])
-def test_schema_knows_the_same_states(states: type[JobState] | type[PageState], table: str) -> None:
+def test_schema_knows_the_same_states(states: type[JobState] | type[PageState], table: str, tmp_path: Path) -> None:
     """The database refuses what the code does not know."""
-    schema = resources.files("ocrwatch.journal").joinpath("schema.sql").read_text(encoding="utf-8")
-    of_table = re.search(rf"CREATE TABLE {table} \((.*?)\n\)", schema, re.DOTALL)
-    assert of_table is not None
-    checked = re.search(r"CHECK \(state IN \((.*?)\)\)", of_table[1], re.DOTALL)
+    journal = Journal(tmp_path / "journal.db", wall_clock=FakeClock())
+    ((schema,),) = journal._db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
+    journal.close()
+    checked = re.search(r"CHECK \(state IN \((.*?)\)\)", schema, re.DOTALL)
     assert checked is not None
     assert set(re.findall(r"'(\w+)'", checked[1])) == {str(state) for state in states}

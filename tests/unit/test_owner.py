@@ -20,6 +20,7 @@ from ocrwatch.correction.protocol import Correction, CorrectionRequest
 from ocrwatch.correction.returned import Proof, Returned
 from ocrwatch.correction.store import Download, ModelFile, ModelWish, Source, stamp_of
 from ocrwatch.errors import DeviceFull, MissingPart, ModelUnavailable, OcrwatchError, StateUnwritable, WorkerDied
+from ocrwatch.tally import Counted, Timed
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import WorkerState
 from tests.faults.waiting import FakeClock, wait_until
@@ -738,3 +739,29 @@ def test_model_without_a_gpu_has_nothing_verified(stage: Stage) -> None:
     assert owner.status().returned is None
     assert owner._verifier._thread is None
     assert stage.models()[0].alive is False
+
+
+def test_unloads_are_counted_by_why_and_loads_timed(stage: Stage) -> None:
+    """Idle, asked for, dead: each is another thing to an administrator."""
+    owner = stage.start(idle_s=300.0, has_thread=False)
+
+    def load() -> None:
+        stage.ask()
+        owner.step()
+
+    stage.on_load = lambda _: setattr(stage.clock, "now", stage.clock.now + 7)
+    load()
+    stage.clock.now += 300
+    owner.step()
+    load()
+    owner.unload()
+    owner.step()
+    stage.answers["correct"] = _raiser(WorkerDied("out of memory"))
+    load()
+    stage.answers["correct"] = Correction().to_json
+    load()
+    stage.clock.now += 300
+    owner.step()
+    assert owner._tally.counts(Counted.MODEL_UNLOADS) == {("idle",): 2, ("asked",): 1, ("died",): 1}
+    spread = owner._loader._tally.spreads(Timed.MODEL_LOAD)[()]
+    assert (sum(spread.counts), spread.sum_s) == (4, 28.0)
