@@ -6,7 +6,7 @@ SOURCES := ocrwatch tests bench
 # Where the Aspose worker finds its private OpenSSL 1.1 (scripts/setup.sh puts it there).
 export OCRWATCH_OPENSSL11 ?= $(CURDIR)/.cache/openssl-1.1
 
-.PHONY: help setup demo test torture bench-correction bench-model bench-soak bench-watch check format clean
+.PHONY: help install uninstall setup demo test torture bench-correction bench-model bench-soak bench-watch check format clean
 
 help:
 	@echo "make demo    show the daemon at work on scans made for it"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-soak    an hour of real work with a model that comes and goes: what grows?  (BENCH_ARGS='--minutes 10')"
 	@echo "make bench-correction   what correction gains and costs   (BENCH_ARGS='--sets hipe_* --pages 5' for a part of it)"
 	@echo "make bench-model   what loading, unloading and coming back cost   (BENCH_ARGS='--cycles 50' for a short run)"
+	@echo "make install     (as root) the service in /opt/ocrwatch; enables nothing.  make uninstall leaves configuration and data"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  format the sources"
 	@echo "make setup   only what the others do first: system packages, .venv, OpenSSL 1.1"
@@ -23,6 +24,12 @@ help:
 
 setup:
 	@PYTHON='$(PYTHON)' scripts/setup.sh
+
+install:
+	@scripts/install.sh install
+
+uninstall:
+	@scripts/install.sh uninstall
 
 demo: setup
 	@$(BIN)/python -m bench.demo.demo

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
@@ -35,8 +34,9 @@ from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
 from ocrwatch.doctor.findings import lines
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
-from ocrwatch.service import systemd, view, watching
+from ocrwatch.service import logs, view, watching
 from ocrwatch.service.control import ask
+from ocrwatch.service.logs import LogFormat
 from ocrwatch.settings import Configuration
 
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except OcrwatchError as error:
         for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
-            click.echo(f"ocrwatch: {systemd.printable(line)}", err=True)
+            click.echo(f"ocrwatch: {logs.printable(line)}", err=True)
         code = error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,13 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @cli.command()
 @config_option
 @click.option("--verbose", is_flag=True, help="Log what the file systems cannot do, too.")
-def run(config_path: Path | None, verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice([str(form) for form in LogFormat]),
+    help="How the log on standard error looks (default: the fields of journald where it listens, else text).",
+)
+def run(config_path: Path | None, verbose: bool, log_format: str | None) -> None:
     """Run the daemon."""
     path = config_path or config.default_path()
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[systemd.log_handler()], force=True)
-    logging.getLogger("watchdog").setLevel(logging.WARNING)
-    logging.captureWarnings(capture=True)  # of libraries, to their developers: in the log only when one asks for it
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+    logs.set_up(LogFormat(log_format) if log_format else None, verbose=verbose)
     daemon = Daemon(config.load(path), path)
     daemon.run()
     if daemon.reload:
@@ -96,7 +98,7 @@ def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -
     with progress_bar("files") as progress:
         done = direct.process(settings, paths, progress=progress)
     for item in done:
-        click.echo(f"{systemd.printable(item.path)}: {item.line}", err=item.failed)
+        click.echo(f"{logs.printable(item.path)}: {item.line}", err=item.failed)
     return 1 if any(item.failed for item in done) else 0
 
 

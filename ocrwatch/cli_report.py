@@ -23,7 +23,7 @@ from ocrwatch.report.content import Collection, FileResult, Place
 from ocrwatch.report.page import Heading
 from ocrwatch.report.pictures import PictureMaker, picture_worker
 from ocrwatch.report.reaching import Reaching
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 from ocrwatch.settings import Configuration
 
 _MOST_FILES = 2000

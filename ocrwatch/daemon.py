@@ -28,6 +28,7 @@ from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.opening import opened
 from ocrwatch.journal.states import UNFINISHED, JobState
+from ocrwatch.log_events import LogEvent
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output.archivist import Archivist
@@ -88,7 +89,7 @@ class Daemon:
             parts.enter_context(held_inboxes(paths))
             self._build(parts)
             self._start_inboxes()
-            log.info("watching %s", ", ".join(map(str, paths)))
+            log.info("watching %s", ", ".join(map(str, paths)), extra={"event": LogEvent.SERVICE_STARTED})
             self._serve(wakeup)
             if not self.reload:  # after STOPPING=1 the service manager would not let the new configuration start
                 systemd.notify(STOPPING=1, STATUS="draining")
@@ -175,7 +176,7 @@ class Daemon:
             events=self._arrivals,
             clock=self._clock,
             on_jobs=lambda: self._dispatcher.feed(settings.name),
-            on_line=lambda line: log.warning("%s", line),
+            on_line=lambda line, event: log.warning("%s", line, extra={"event": event, "inbox": settings.name}),
         )
         return Inbox(
             composition.inbox_rules(settings), share=share, around=around, table=self._table, on_territory=self._look_after
@@ -307,10 +308,10 @@ class Daemon:
         try:
             load(self._config_path)
         except OcrwatchError as error:
-            log.error("the changed configuration is not taken: %s", error)
+            log.error("the changed configuration is not taken: %s", error, extra={"event": LogEvent.CONFIGURATION_REFUSED})
             self._notice = f"changed configuration not taken: {str(error).splitlines()[0]}; "
             return
-        log.info("taking the changed configuration")
+        log.info("taking the changed configuration", extra={"event": LogEvent.CONFIGURATION_TAKEN})
         systemd.notify(RELOADING=1, MONOTONIC_USEC=systemd.monotonic_usec(), STATUS="reloading")
         self.reload = True
         self._stopping.set()
@@ -342,7 +343,7 @@ def _rest_after(step: Callable[[], float], inbox: str) -> float:
     except CancelledError:
         return 0.0  # the daemon ends
     except OcrwatchError as error:
-        log.error("inbox %s: %s", inbox, error)
+        log.error("inbox %s: %s", inbox, error, extra={"event": LogEvent.INBOX_TROUBLE, "inbox": inbox})
     except Exception:
         log.exception("inbox %s: unforeseen trouble, looked at again in %d s", inbox, _TROUBLE_S)
     return _TROUBLE_S

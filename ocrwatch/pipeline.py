@@ -33,6 +33,7 @@ from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import IllegalTransition, JobState
+from ocrwatch.log_events import LogEvent
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.ocr.reader import Reader
 from ocrwatch.output import hocr
@@ -337,7 +338,7 @@ def _final_state(document: Document) -> JobState:
 
 def _log_fields(job: Job, seconds: float) -> dict[str, object]:
     return {
-        "event": f"job_{job.state}",
+        "event": LogEvent.JOB_STATE,
         "inbox": job.inbox,
         "file": job.path,
         "job": job.id,

@@ -18,6 +18,7 @@ from ocrwatch.correction.placing import GpuPolicy, Placer, Placing, Survey, is_s
 from ocrwatch.correction.returned import Proof, Returned
 from ocrwatch.correction.store import PULL, Doing, Download, ModelFile, ModelWish
 from ocrwatch.errors import DeviceFull, MissingPart, ModelUnavailable, OcrwatchError
+from ocrwatch.log_events import LogEvent
 from ocrwatch.tally import Tally, Timed
 from ocrwatch.worker.process import Progress, WorkerProcess, WorkerSpec
 
@@ -144,7 +145,9 @@ class Loader:
             process.stop()
             raise
         if placed and placed != self.placed:
-            log.warning("the model runs with less of the GPU than was wanted: %s", placed)
+            log.warning(
+                "the model runs with less of the GPU than was wanted: %s", placed, extra={"event": LogEvent.MODEL_DEGRADED}
+            )
         self.placed = placed
         if process.hello.get("layers_on_gpu"):
             self._stays[process.pid] = _Stay(placing.device, self._in_use(placing.device))

@@ -25,6 +25,7 @@ from ocrwatch.correction.returned import Proof, Returned
 from ocrwatch.correction.store import ModelFile
 from ocrwatch.correction.verifying import Verifier
 from ocrwatch.errors import DeviceFull, Infrastructure, MissingPart, OcrwatchError, WorkerDied, WorkerRefused
+from ocrwatch.log_events import LogEvent
 from ocrwatch.output.document import Model
 from ocrwatch.tally import Counted, Tally
 from ocrwatch.worker.fairqueue import FairQueue
@@ -253,7 +254,7 @@ class ModelOwner:
         self._wanted, self._going = False, Unload.IDLE
         if self._unavailable_since is not None:
             self._unavailable_since = None
-            log.info("the model is to be had again")
+            log.info("the model is to be had again", extra={"event": LogEvent.MODEL_BACK})
             with contextlib.suppress(Infrastructure):  # a full state disk is told by the jobs, and must not end this thread
                 self._on_back()
         return True
@@ -263,7 +264,7 @@ class ModelOwner:
         self._is_missing = isinstance(error, MissingPart)
         if self._unavailable_since is None:
             self._unavailable_since = self._clock()
-            log.warning("the model is not to be had: %s", error)
+            log.warning("the model is not to be had: %s", error, extra={"event": LogEvent.MODEL_UNAVAILABLE})
         if not isinstance(error, DeviceFull):
             self._loader.forget()  # it may have been moved, or replaced by a right one
 

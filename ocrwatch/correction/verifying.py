@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 from ocrwatch.correction.returned import Proof, Returned, unreadable
 from ocrwatch.errors import Infrastructure, OcrwatchError
+from ocrwatch.log_events import LogEvent
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Verifier:
         self._counts[proof.verdict] += 1
         self._last = proof
         if proof.verdict is Returned.TIMEOUT:
-            log.warning("the model's process %d has ended, but not all of its GPU memory is free: %s", pid, proof.reason)
+            line = "the model's process %d has ended, but not all of its GPU memory is free: %s"
+            log.warning(line, pid, proof.reason, extra={"event": LogEvent.GPU_MEMORY_NOT_FREED})
         else:
             log.info("GPU memory of the model's process %d: %s, %s", pid, proof.verdict, proof.reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _PROPERTIES = (
 )
 _HOMES = ("/home", "/root", "/run/user")
 _OPERATING_SYSTEM = {"strict": ("/",), "full": ("/usr", "/boot", "/efi", "/etc"), "yes": ("/usr", "/boot", "/efi")}
+_INSTALLED = Path(sys.prefix, "share", "ocrwatch")  # where `make install` puts the drop-ins; else they are in the checkout
 _PARENT_BYTES = 200 * 10**6
 _FEW_FILES = 512
 _DROP_IN = "/etc/systemd/system/ocrwatch.service.d"
@@ -186,7 +188,8 @@ def _memory_that_is_code(unit: Unit, settings: Configuration, *, aspose: bool, d
 
 
 def _shipped(name: str) -> str:
-    return f"install -Dm644 systemd/{name}.conf -t {_DROP_IN}/ && {_TAKE}"
+    where = _INSTALLED if (_INSTALLED / f"{name}.conf").exists() else Path("systemd")
+    return f"install -Dm644 {where}/{name}.conf -t {_DROP_IN}/ && {_TAKE}"
 
 
 _TAKE = "systemctl daemon-reload && systemctl restart ocrwatch"

@@ -13,6 +13,7 @@ from ocrwatch.intake.place import Remembered
 from ocrwatch.intake.settle import Waiting
 from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import JobState
+from ocrwatch.log_events import LogEvent
 
 
 class KnownFiles(Remembered, Protocol):
@@ -79,11 +80,11 @@ class TerritoryStatus(NamedTuple):
 class Surroundings:
     """What territories share.
 
-    on_jobs: called when new jobs are in the journal. on_line: gets a line for the log at a change of state.
+    on_jobs: called when new jobs are in the journal. on_line: gets a line for the log, and its kind, at a change of state.
     """
 
     journal: KnownFiles
     events: Events
     clock: Callable[[], float]
     on_jobs: Callable[[], None]
-    on_line: Callable[[str], None]
+    on_line: Callable[[str, LogEvent], None]

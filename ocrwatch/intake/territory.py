@@ -21,6 +21,7 @@ from ocrwatch.intake.settle import Look, Tracker
 from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
 from ocrwatch.intake.tree import DirectoryListing, Seen
 from ocrwatch.journal.states import AWAY, JobState
+from ocrwatch.log_events import LogEvent
 from ocrwatch.worker.share import Reach, Share
 
 _OFFLINE_RETRY_S = 5.0
@@ -105,18 +106,15 @@ class Territory:
         """Why events are not trusted at this moment; '' when they are."""
         if not self.rules.by_events:
             return "as configured"
-        fs_type = self._fs_type
-        if fs_type is None:
+        if (fs_type := self._fs_type) is None:
             return "not found yet"
-        if not mounts.events_trusted(fs_type):
-            return f"{fs_type}: no events of all changes"
-        return self._events.trouble(self.path)
+        is_trusted = mounts.events_trusted(fs_type)
+        return self._events.trouble(self.path) if is_trusted else f"{fs_type}: no events of all changes"
 
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""
-        now = self._clock()
-        if self.state is InboxState.OFFLINE and now < self._retry_s:
-            return self._retry_s - now
+        if self.state is InboxState.OFFLINE and (rest_s := self._retry_s - self._clock()) > 0:
+            return rest_s
         try:
             if self.state is not InboxState.ONLINE:
                 self._pin()
@@ -154,7 +152,7 @@ class Territory:
         else:
             self._events.unwatch(self.path)
         if self.state is InboxState.OFFLINE:
-            self._on_line(f"{self._name} is back")
+            self._on_line(f"{self._name} is back", LogEvent.INBOX_BACK)
         self.state, self._problem = InboxState.ONLINE, ""
 
     def _goes_offline(self, problem: str) -> None:
@@ -162,7 +160,7 @@ class Territory:
             self._abolish()
             return
         if self.state is not InboxState.OFFLINE:
-            self._on_line(f"{self._name} is offline: {problem}")
+            self._on_line(f"{self._name} is offline: {problem}", LogEvent.INBOX_OFFLINE)
         self.state, self._problem, self.was_looked_at = InboxState.OFFLINE, problem, True
         self._retry_s = self._clock() + _OFFLINE_RETRY_S
 
@@ -173,7 +171,7 @@ class Territory:
                 self._gone_from(directory, present=frozenset())
         self._journal.forget_root(self.rules.name, self.path)
         self._events.unwatch(self.path)
-        self._on_line(f"{self._name} was removed")
+        self._on_line(f"{self._name} was removed", LogEvent.INBOX_OFFLINE)
         self.is_over = self.was_looked_at = True
 
     def _renew_events(self) -> None:
@@ -191,7 +189,8 @@ class Territory:
         tally, began_s = _Tally(), self._clock()
         self._scan(self.below, tally=tally)
         for directory in tally.unread.keys() - self._unread.keys():
-            self._on_line(f"{self._name}: the folder {directory!r} cannot be listed: {tally.unread[directory]}")
+            problem = f"the folder {directory!r} cannot be listed: {tally.unread[directory]}"
+            self._on_line(f"{self._name}: {problem}", LogEvent.INBOX_TROUBLE)
         self._unread = tally.unread
         if self._place.is_the_known_one:
             for directory in self._journal.directories(self.rules.name) - tally.directories:

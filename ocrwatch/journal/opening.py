@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ocrwatch.errors import StateDamaged
 from ocrwatch.journal.journal import Journal
+from ocrwatch.log_events import LogEvent
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def opened(path: Path, *, wall_clock: Callable[[], float]) -> Iterator[Journal]:
     try:
         journal = Journal(path, wall_clock=wall_clock)
     except StateDamaged as error:
-        log.error("%s", error.message)
+        log.error("%s", error.message, extra={"event": LogEvent.JOURNAL_DAMAGED})
         if not _set_aside(path, wall_clock()):
             raise
         journal = Journal(path, wall_clock=wall_clock)

@@ -9,6 +9,7 @@ from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceV
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import IllegalTransition, JobState
+from ocrwatch.log_events import LogEvent, of_file
 from ocrwatch.treatment import MovePlan, Treatment
 
 log = logging.getLogger(__name__)
@@ -87,4 +88,6 @@ class Archivist:
         try:
             self._journal.move(job.id, JobState.ARCHIVED, reason="archived", detail=shown(place), moved_to=place)
         except IllegalTransition:  # a newer version came to the name meanwhile
-            log.info("%s was archived as %s", job.path, place)
+            log.debug("%s was archived under an older state", job.path)
+        about = of_file(LogEvent.FILE_ARCHIVED, inbox=job.inbox, file=job.path, job=job.id)
+        log.info("%s/%s was archived as %s", job.inbox, job.path, shown(place), extra=about)

@@ -20,6 +20,7 @@ from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Event, Job, Scope, iso
 from ocrwatch.journal.states import IllegalTransition, JobState
+from ocrwatch.log_events import LogEvent, of_file
 from ocrwatch.output.archivist import shown
 from ocrwatch.output.quarantine import Reason
 from ocrwatch.treatment import MovePlan, Treatment
@@ -150,9 +151,9 @@ class Quarantinist:
         try:
             self._journal.move(job.id, JobState.QUARANTINED, reason=failure.reason, detail=detail, moved_to=place)
         except IllegalTransition:  # a newer version came to the name meanwhile
-            log.info("%s was set aside as %s", job.path, place)
-        else:
-            log.warning("%s/%s: set aside as %s", job.inbox, job.path, place)
+            log.debug("%s was set aside under an older state", job.path)
+        about = of_file(LogEvent.FILE_QUARANTINED, inbox=job.inbox, file=job.path, job=job.id)
+        log.warning("%s/%s was set aside as %s", job.inbox, job.path, shown(place), extra=about)
 
     # -- back into it --------------------------------------------------------------------------------------------
 

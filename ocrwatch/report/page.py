@@ -18,7 +18,7 @@ from ocrwatch.correction.edits import Edit
 from ocrwatch.output.document import Document, Page
 from ocrwatch.report.content import REASONS, Collection, FileResult, Shown, doubts, pieces
 from ocrwatch.report.pictures import MEDIA_TYPE, Absent, Picture
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 from ocrwatch.service.view import duration
 
 MARK = "<!doctype html>\n<!-- ocrwatch report -->\n"

@@ -17,9 +17,10 @@ from ocrwatch.intake.surroundings import InboxState
 from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Delivery
+from ocrwatch.log_events import LogEvent
 from ocrwatch.service import hook_process
 from ocrwatch.service.hook_process import Outcome
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +114,12 @@ class Teller:
             log.info("hook %s: %s %s; it is told again at the next start", self._hook, self._program.argv[0], outcome.problem)
             return
         self._failures += 1
+        about, what = {"event": LogEvent.HOOK_FAILED, "hook": self._hook}, f"{self._program.argv[0]} {outcome.problem}"
         if wait_s is None:
             self._journal.delivered(delivery.id)
-            log.error("hook %s: %s %s; given up after %d attempts", self._hook, self._program.argv[0], outcome.problem, attempts)
+            log.error("hook %s: %s; given up after %d attempts", self._hook, what, attempts, extra=about)
         else:
-            log.warning("hook %s: %s %s; tried again in %d s", self._hook, self._program.argv[0], outcome.problem, wait_s)
+            log.warning("hook %s: %s; tried again in %d s", self._hook, what, wait_s, extra=about)
 
 
 class Hooks:

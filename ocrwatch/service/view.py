@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 
 Values = Mapping[str, Any]
 _MOST_FOLDERS = 10

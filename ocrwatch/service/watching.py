@@ -24,7 +24,7 @@ import click
 
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.service.control import NoDaemon
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 from ocrwatch.service.view import Values, duration, status_lines
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ class _Stage:
         self.table = MountTable()
         self.arrivals = Arrivals(self._on_hint, dropped=is_ours, table=self.table)
         self.lines: list[str] = []
-        around = Surroundings(self.journal, self.arrivals, self.clock, lambda: None, self.lines.append)
+        around = Surroundings(self.journal, self.arrivals, self.clock, lambda: None, lambda line, _: self.lines.append(line))
         rules = InboxRules("in", str(self.inbox), True, 1.0, 60.0, NO_PATTERNS, rescan_s=_RESCAN_S, poll_s=_POLL_S)
         self.territory = Territory(rules, "", share=Share(LocalAccess()), around=around, without=frozenset)
 

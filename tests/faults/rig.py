@@ -187,7 +187,6 @@ class Rig:
                 self.mounted[name] = False
                 self.mount(name)
             self._homes[""].joinpath(self.NAS).mkdir(exist_ok=True)
-        self.table = MountTable()
         self.start()
 
     # -- what the test does ------------------------------------------------------------------------------------------
@@ -233,7 +232,6 @@ class Rig:
     def close(self) -> None:
         """Nothing is left, mounted or open."""
         self.stop()
-        self.table.close()
         for name in (self.NAS, "", self.TEXTS):
             if name in self.mounted:
                 self.unmount(name)
@@ -256,7 +254,8 @@ class Rig:
         rules = InboxRules(
             "in", str(self._points[""]), True, SETTLE_S, INCOMPLETE_MAX_S, NO_PATTERNS, rescan_s=INTERVAL_S, poll_s=INTERVAL_S
         )
-        around = Surroundings(self.journal, FakeEvents(), self.clock, lambda: None, lambda _: None)
+        self.table = MountTable()  # its own: processes that share the descriptor take the news of a mount from each other
+        around = Surroundings(self.journal, FakeEvents(), self.clock, lambda: None, lambda *_: None)
         self.inbox = Inbox(
             rules,
             share=lambda below: Share(LocalAccess(), below=below),
@@ -304,6 +303,7 @@ class Rig:
     def stop(self) -> None:
         """The end of the service; what it held in memory is gone."""
         self.inbox.close()
+        self.table.close()
         self.journal.close()
 
     def hint(self, path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 MOST_EXPOSURE = 1.5
-DROP_INS = ["gpu.conf", "aspose.conf"]
+DROP_INS = ["gpu.conf", "aspose.conf", "network-share.conf"]
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def test_systemd_understands_every_line(unit: Path, drop_in: str | None) -> None
         folder = unit.with_name("ocrwatch.service.d")
         folder.mkdir()
         shutil.copy(SYSTEMD / drop_in, folder)
-    result = analyze("verify", "--recursive-errors=no", str(unit))
+    result = analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_systemd_would_say_so_when_it_did_not(unit: Path) -> None:
     """The check above can fail."""
     unit.write_text(unit.read_text().replace("PrivateTmp=", "PrivateTemporary="))
-    assert "PrivateTemporary" in analyze("verify", "--recursive-errors=no", str(unit)).stderr
+    assert "PrivateTemporary" in analyze("verify", "--man=no", "--recursive-errors=no", str(unit)).stderr
 
 
 def test_the_unit_without_drop_ins_is_tight(unit: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_unit_without_drop_ins_is_tight(unit: Path) -> None:
 
 def test_every_option_of_the_unit_stands_below_a_comment() -> None:
     """An administrator reads why before taking something away: no block of options is without its reason."""
-    for file in SYSTEMD.iterdir():
+    for file in [*SYSTEMD.glob("*.service"), *SYSTEMD.glob("*.conf")]:
         text = file.read_text().partition("[Install]")[0]
         for block in re.split(r"\n\s*\n", text):
             lines = [line for line in block.splitlines() if not re.fullmatch(r"\[\w+\]", line)]

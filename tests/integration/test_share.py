@@ -230,7 +230,7 @@ def test_inbox_on_a_share_of_its_own_process_settles_and_tidies(tmp_path: Path) 
         InboxRules("nas", str(folder), True, 15.0, 600.0, NO_PATTERNS, 10.0, 10.0),
         "",
         share=share,
-        around=Surroundings(journal, FakeEvents(), clock, lambda: None, lambda line: pytest.fail(line)),
+        around=Surroundings(journal, FakeEvents(), clock, lambda: None, lambda line, _: pytest.fail(line)),
         without=frozenset,
     )
     for _ in range(12):

@@ -70,7 +70,7 @@ class Stage:
             InboxRules("nas", str(mount.point), True, 5.0, 600.0, NO_PATTERNS, 10.0, 10.0),
             "",
             share=share,
-            around=Surroundings(self.journal, FakeEvents(), self.clock, lambda: None, self.lines.append),
+            around=Surroundings(self.journal, FakeEvents(), self.clock, lambda: None, lambda line, _: self.lines.append(line)),
             without=frozenset,
         )
 

@@ -54,7 +54,7 @@ class Stage:
         inbox = Inbox(
             self.rules,
             share=lambda below: cast(Share, self.shares[below]),
-            around=Surroundings(self.journal, FakeEvents(), self.clock, on_jobs, self.lines.append),
+            around=Surroundings(self.journal, FakeEvents(), self.clock, on_jobs, lambda line, _: self.lines.append(line)),
             table=cast(MountTable, self.table),
             on_territory=lambda _: None,
         )

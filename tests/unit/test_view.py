@@ -14,7 +14,7 @@ from ocrwatch.intake.ignore import Patterns
 from ocrwatch.intake.settle import Waiting, WaitReason
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import JobState, PageState
-from ocrwatch.service.systemd import printable
+from ocrwatch.service.logs import printable
 from ocrwatch.service.view import duration, status_lines, why_lines
 from ocrwatch.service.why import _MEANING, Surroundings, explain
 from tests.faults.waiting import FakeClock
