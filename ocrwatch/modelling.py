@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -49,12 +49,15 @@ def wish_of(settings: Configuration) -> ModelWish:
     )
 
 
-def fetch_spec(state_dir: Path) -> WorkerSpec:
-    """How to start the worker that finds and fetches models; the only one that may use the network."""
+def fetch_spec(state_dir: Path, environment: Mapping[str, str] = os.environ) -> WorkerSpec:
+    """How to start the worker that finds and fetches models; the only one that may use the network.
+
+    environment: where its variables of the hub are taken from.
+    """
     return WorkerSpec(
         module="ocrwatch.correction.fetch",
         options={"state_dir": str(state_dir)},
-        environment=hub_environment(os.environ),
+        environment=hub_environment(environment),
     )
 
 

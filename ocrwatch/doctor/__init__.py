@@ -36,20 +36,21 @@ def examine(settings: Configuration | None, *, today: date | None = None) -> lis
 
     today: by which licences are judged; None for not at all.
     """
+    unit = units.installed()
     with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
         findings = [
             *about("engines", examine_engines(settings, today)),
-            *about("model", examine_model(settings, Path(folder))),
+            *about("model", examine_model(settings, unit, Path(folder))),
             *about("machine", examine_machine()),
         ]
     if settings is None:
         nothing = warn("no configuration", "name one with --config to have inboxes looked at")
         return [*findings, *about("configuration", [nothing])]
-    return [*findings, *_configured(settings)]
+    return [*findings, *_configured(settings, unit)]
 
 
-def _configured(settings: Configuration) -> Iterator[Finding]:
-    unit, table = units.installed(), mounts.read_mounts()
+def _configured(settings: Configuration, unit: Unit | None) -> Iterator[Finding]:
+    table = mounts.read_mounts()
     with ExitStack() as parts:
         lookout, found = _lookout(unit, table, parts)
         status, told = daemon_status(settings, unit)

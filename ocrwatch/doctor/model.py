@@ -15,30 +15,41 @@ from ocrwatch.correction.driver import has_driver
 from ocrwatch.correction.fit import gpu_bytes, layers_that_fit
 from ocrwatch.correction.placing import Device, Survey
 from ocrwatch.doctor.findings import Finding, bad, ok, quoted, warn
+from ocrwatch.doctor.unit import Unit
 from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.settings import Configuration
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 
+_PULL = "ocrwatch model pull"
 _FIND_S, _LOOK_S = 600.0, 30.0
 
 
-def examine_model(settings: Configuration | None, scratch: Path) -> Iterator[Finding]:
-    """The model, the installed llama-cpp-python and the GPUs, where any inbox is corrected."""
+def examine_model(settings: Configuration | None, unit: Unit | None, scratch: Path) -> Iterator[Finding]:
+    """The model, the installed llama-cpp-python and the GPUs, where any inbox is corrected. unit: whose cache of models it is."""
     if settings is None or not any(composition.correction_plan(settings, inbox) for inbox in settings.inboxes):
         return
     found: Path | None = None
     try:
-        reply = _ask(modelling.fetch_spec(scratch), {"op": "find", "wish": modelling.wish_of(settings).to_json()}, _FIND_S)
+        spec = modelling.fetch_spec(scratch, {**os.environ, **(unit.environment if unit is not None else {})})
+        reply = _ask(spec, {"op": "find", "wish": modelling.wish_of(settings).to_json()}, _FIND_S)
     except MissingPart as error:
         fetched = settings.model.download == "auto"
-        yield warn(error.message) if fetched else bad(error.message, error.remedy)
+        yield warn(error.message) if fetched else bad(error.message, for_service(error.remedy, unit))
     except OcrwatchError as error:
-        yield bad(error.message, error.remedy)
+        yield bad(error.message, for_service(error.remedy, unit))
     else:
         found = Path(reply["path"])
         yield ok(f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}...")
         yield _calibration(settings, found)
     yield from _gpu(settings, found)
+
+
+def for_service(remedy: str, unit: Unit | None) -> str:
+    """The command that fetches a model to where the service looks for it, and as its user."""
+    home = None if unit is None else unit.environment.get("HF_HOME")
+    if unit is None or unit.user is None or home is None:
+        return remedy
+    return remedy.replace(_PULL, f"sudo -u {unit.user} env HF_HOME={quoted(home)} {_PULL}")
 
 
 def _ask(spec: WorkerSpec, request: Mapping[str, object], deadline_s: float) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _PROPERTIES = (
     *("LoadState", "ActiveState", "User", "SupplementaryGroups", "DynamicUser", "ProtectSystem", "ProtectHome", "PrivateTmp"),
     *("ReadWritePaths", "BindPaths", "StateDirectory", "CacheDirectory", "RuntimeDirectory", "LogsDirectory"),
     *("MemoryMax", "LimitNOFILE", "LimitNOFILESoft", "RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow"),
-    *("PrivateDevices", "MemoryDenyWriteExecute"),
+    *("PrivateDevices", "MemoryDenyWriteExecute", "Environment"),
 )
 _HOMES = ("/home", "/root", "/run/user")
 _OPERATING_SYSTEM = {"strict": ("/",), "full": ("/usr", "/boot", "/efi", "/etc"), "yes": ("/usr", "/boot", "/efi")}
@@ -50,6 +50,11 @@ class Unit:
     def groups(self) -> tuple[str, ...]:
         """Its groups beyond those of the user."""
         return tuple(self.words("SupplementaryGroups"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `Environment=` gives it; a file of variables is not looked into."""
+        return dict(word.split("=", 1) for word in self.words("Environment") if "=" in word)
 
     @property
     def is_active(self) -> bool:

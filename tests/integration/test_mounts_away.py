@@ -14,7 +14,7 @@ from ocrwatch.journal.records import WHOLE_INBOX
 from ocrwatch.journal.states import JobState
 from ocrwatch.output.archivist import Archivist
 from tests.faults.mounting import BindMounts, Mounting, SwappedFolders, may_mount
-from tests.faults.rig import Rig, scan_of, text_of
+from tests.faults.rig import CrashPoint, Rig, scan_of, text_of
 
 _SCAN = scan_of("one", "two")
 
@@ -129,5 +129,28 @@ def test_copy_of_a_scan_is_not_held_up_by_a_mount_that_is_away(tmp_path: Path) -
         assert [_state(rig, path) for path in ("nas/a.pdf", "b.pdf")] == [JobState.DONE, JobState.DONE]
         assert rig.sidecar("b.pdf.txt").read_text(encoding="utf-8") == text_of(_SCAN)
         assert rig.pages_read == 4
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_mount_that_came_back_is_found_by_the_next_service(tmp_path: Path, crashes: bool) -> None:
+    """Whether or not another one was there between, and without a journal that remembers it."""
+    if not may_mount():
+        pytest.skip("file systems cannot be mounted here")
+    rig = Rig(tmp_path, BindMounts(), trees=("", Rig.NAS))
+    try:
+        rig.unmount(Rig.NAS)
+        rig.look()
+        rig.mount(Rig.NAS)
+        _put(rig, "nas/a.pdf")
+        if crashes:
+            assert rig.crash(CrashPoint.DONE, nth=1, after_s=12.0)
+        rig.stop()
+        rig.lose_journal()
+        rig.start()
+        rig.after(600)
+        assert _state(rig, "nas/a.pdf") is JobState.DONE
+        assert rig.sidecar("nas/a.pdf.txt").read_text(encoding="utf-8") == text_of(_SCAN)
     finally:
         rig.close()
