@@ -333,7 +333,7 @@ class Daemon:
         self._dispatcher.finish_stop()
         for thread in self._threads:
             thread.join(timeout=_DRAIN_S)
-        self._control.close()
+        (self._control.hand_over if self.reload else self._control.close)()
 
 
 def _rest_after(step: Callable[[], float], inbox: str) -> float:

@@ -37,6 +37,7 @@ from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Reach, Share
 
 _STILL_AT_WORK = frozenset({JobState.QUEUED, JobState.SPOOLED})
+_MOST_RESTS = 2  # after which a file is given up that came to nothing, for a reason that nobody foresaw
 _MISSED = frozenset({JobState.FAILED, JobState.POISON, JobState.DEFERRED, JobState.VANISHED, JobState.SUPERSEDED})
 
 
@@ -159,7 +160,8 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
         pool = RecognitionPool(specs, workers=composition.cores(), clock=time.monotonic)
         plans = [composition.correction_plan(settings, inbox) for inbox in settings.inboxes]
         model = _owner(settings, state) if any(plans) else None
-        share = Share(MountAccess("files", mounts=MountTable(), clock=time.monotonic))
+        table = MountTable()
+        share = Share(MountAccess("files", mounts=table, clock=time.monotonic))
         treatments = {
             inbox.name: _treatment(settings, inbox, engines.of_inbox[inbox.name], share, journal) for inbox in settings.inboxes
         }
@@ -183,6 +185,7 @@ def _bench(settings: Configuration) -> Iterator[_Bench]:
                 model.stop(drain_s=0.0)
             share.close()
             dispatcher.finish_stop()
+            table.close()
             journal.close()
 
 
@@ -219,8 +222,11 @@ def process(settings: Configuration, paths: Sequence[Path], *, progress: Callabl
             at_work = sum(count for (_, state), count in bench.journal.counts().items() if state in _STILL_AT_WORK)
             if progress is not None:
                 progress(len(entered) - at_work, len(entered))
-            if not at_work:
+            given_up = sum(bench.journal.job(job).state in _STILL_AT_WORK for job in bench.dispatcher.weary(_MOST_RESTS))
+            if at_work <= given_up:
                 break
+            if not bench.dispatcher.active():
+                bench.dispatcher.feed_all()
             pause.wait(0.1)
         jobs = [bench.journal.job(job.id) if isinstance(job, Job) else job for job in entered]
         return [_reported(path, job, bench) for path, job in zip(paths, jobs, strict=True)]
@@ -252,6 +258,8 @@ def _reported(path: Path, job: Job | Reported, bench: _Bench) -> Reported:
     if isinstance(job, Reported):
         return job
     text = bench.treatments[job.inbox].text_path(job.path)
+    if job.state in _STILL_AT_WORK:
+        return Reported(str(path), "given up: what went wrong stands in the log", failed=True)
     if job.state in _MISSED:
         return Reported(str(path), f"{job.state}: {job.detail}", failed=True)
     note = f" ({job.detail})" if job.detail else ""

@@ -52,6 +52,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._active: dict[int, Lane] = {}
         self._resting: dict[int, float] = {}
+        self._rests: dict[int, int] = {}
         self._stopping = threading.Event()
         self._threads: set[Thread] = set()
 
@@ -80,13 +81,18 @@ class Dispatcher:
             except OSError as error:
                 self._threads.discard(thread)
                 del self._active[job.id]
-                self._resting[job.id] = self._clock() + _REST_S
+                self._rest(job)
                 log.warning("job %d of inbox %s waits: %s", job.id, job.inbox, error.strerror)
                 return
 
     def active(self) -> int:
         """How many jobs are in work. Waits for nobody, not even for a lane that is being fed."""
         return len(self._active)
+
+    def weary(self, rests: int) -> list[int]:
+        """The jobs whose last runs, so many at least, changed nothing."""
+        with self._lock:
+            return [job for job, count in self._rests.items() if count >= rests]
 
     def begin_stop(self) -> None:
         """Take up no more jobs."""
@@ -114,19 +120,20 @@ class Dispatcher:
         return chosen
 
     def _run(self, job: Job) -> None:
+        is_over = False
         try:
             self._pipeline.run(job, self._treatments[job.inbox])
+            is_over = self._journal.job(job.id).state is not job.state
         except Exception:  # one job's trouble, a bug or a full state disk, must not end the thread of the others
             log.exception("job %d of inbox %s ended unforeseen and is tried again", job.id, job.inbox)
-            self._rest(job)
-        else:
-            if self._journal.job(job.id).state is job.state:
+        with self._lock:
+            self._active.pop(job.id, None)
+            if is_over:
+                self._rests.pop(job.id, None)
+            else:
                 self._rest(job)
-        finally:
-            with self._lock:
-                self._active.pop(job.id, None)
         self.feed(job.inbox)
 
     def _rest(self, job: Job) -> None:
-        with self._lock:
-            self._resting[job.id] = self._clock() + _REST_S
+        self._resting[job.id] = self._clock() + _REST_S
+        self._rests[job.id] = self._rests.get(job.id, 0) + 1

@@ -27,7 +27,6 @@ from ocrwatch.errors import (
     SourceChanged,
     SourceVanished,
 )
-from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.intake.spool import Spooled
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal, directory_of
@@ -191,6 +190,7 @@ class Pipeline:
         published = self._write(job, treatment, spooled, document)
         self._not_overtaken(job)  # on a slow disk: what was written is the newer version's to replace
         reason = "trial" if document.incomplete_reason.startswith("trial") else ""
+        to_review = sum(bool(page.review) or page.status in DOUBTFUL for page in document.pages)
         try:
             self._journal.move(
                 job.id,
@@ -201,14 +201,14 @@ class Pipeline:
                 text_sha256=published.text_sha256,
                 json_sha256=published.metadata_sha256,
                 deferrals=0,
-                to_review=sum(bool(page.review) or page.status in DOUBTFUL for page in document.pages),
+                to_review=to_review,
                 edits=sum(len(page.edits) for page in document.pages),
             )
         except IllegalTransition:
             self._not_overtaken(job)  # between the question before and this
             raise
         if final:
-            self._tally.add(Counted.TO_REVIEW, job.inbox, by=sum(bool(page.review) for page in document.pages))
+            self._tally.add(Counted.TO_REVIEW, job.inbox, by=to_review)
         if state is JobState.DONE:
             self._checkpoints.drop(job.id)
         else:
@@ -231,7 +231,7 @@ class Pipeline:
         names, texts = treatment.names(job.path), treatment.texts(job.path)
         folder = (treatment.text_base, directory_of(names.text))
         if treatment.mirrored and folder not in self._tidied:
-            texts.share.tidy(texts.root, folder[1], (OWN_PREFIX,))
+            texts.share.tidy(texts.root, folder[1])
             self._tidied.add(folder)
         pdf, pdf_reason = self._pdf(job, treatment, document)
         published = texts.share.publish(

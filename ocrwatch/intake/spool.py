@@ -41,7 +41,7 @@ class Spooled:
 def copy(
     root: Root, path: str, *, expected: Identity, destination: Path, tell: Callable[[int], None] = lambda _: None
 ) -> Spooled:
-    """Copy the scan to `destination` (a new file, 0600; removed on any failure); `tell` hears how many bytes are there.
+    """Copy the scan to `destination` (0600; whole, or not there under its name); `tell` hears how many bytes are there.
 
     Raises SourceChanged, SourceVanished, ShareOffline, Infrastructure (the scan may not be read) or StateUnwritable.
     """
@@ -71,7 +71,9 @@ def _open_source(root_fd: int, path: str, expected: Identity) -> int:
 @contextlib.contextmanager
 def _new_file(destination: Path) -> Any:
     """A new file, whole and durable when the block ends well, absent when it does not."""
-    name = str(destination)
+    name = str(destination.with_name(f".{destination.name}"))
+    with contextlib.suppress(OSError):
+        os.unlink(name)  # whoever made it was killed
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -80,6 +82,7 @@ def _new_file(destination: Path) -> Any:
         yield descriptor
         try:
             os.fsync(descriptor)
+            os.rename(name, destination)
         except OSError as error:
             raise state_error(error, name) from error
     except BaseException:

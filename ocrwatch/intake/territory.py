@@ -204,20 +204,21 @@ class Territory:
         self.was_looked_at = True
 
     def _scan(self, start: str, *, tally: _Tally) -> None:
-        leftovers: dict[str, tuple[str, ...]] = {}
+        littered: list[str] = []
 
         def take(listing: DirectoryListing) -> None:
             if listing.error:
                 tally.unread[listing.directory] = listing.error
                 return
             tally.directories.add(listing.directory)
-            leftovers[listing.directory] = listing.leftovers
+            if listing.leftovers:
+                littered.append(listing.directory)
             self._listed(listing)
 
         root, without = self._place.root, self._without()
         self.share.scan(root, start, recursive=self.rules.recursive, patterns=self.rules.patterns, without=without, each=take)
-        for directory, names in leftovers.items():  # only now: a share that answers a scan takes no other request
-            self.share.tidy(root, directory, names)
+        for directory in littered:  # only now: a share that answers a scan takes no other request
+            self.share.tidy(root, directory)
 
     def _listed(self, listing: DirectoryListing) -> None:
         if not self._place.keeps_inodes:

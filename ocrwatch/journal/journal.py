@@ -224,14 +224,14 @@ class Journal(Files, Moves, Deliveries):
         ]
 
     def page_begins(self, job_id: int, number: int) -> int:
-        """Work on a page begins, counted before it does; how often it began, with this time."""
+        """Work on a page begins, counted before it does; how often it began and cost no worker its life, with this time."""
         with self._transaction():
             self._db.execute(
                 "INSERT INTO page (job, number, tries) VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET tries = tries + 1",
                 (job_id, number),
             )
-            row = self._rows("SELECT tries FROM page WHERE job = ? AND number = ?", (job_id, number))[0]
-            return int(row["tries"])
+            row = self._rows("SELECT tries - deaths AS survived FROM page WHERE job = ? AND number = ?", (job_id, number))[0]
+            return int(row["survived"])
 
     def page_is(self, job_id: int, number: int, state: PageState, *, reason: str = "", detail: str = "") -> None:
         """A page has come to a state."""
@@ -242,14 +242,13 @@ class Journal(Files, Moves, Deliveries):
             )
 
     def page_killed_worker(self, job_id: int, number: int, *, reason: str, detail: str) -> int:
-        """A worker died at a page; how many did, with this one."""
+        """A worker died at a page; how many did at the pages of the job, with this one."""
         with self._transaction():
             self._db.execute(
                 "UPDATE page SET deaths = deaths + 1, reason = ?, detail = ? WHERE job = ? AND number = ?",
                 (reason, detail, job_id, number),
             )
-            row = self._rows("SELECT deaths FROM page WHERE job = ? AND number = ?", (job_id, number))[0]
-            return int(row["deaths"])
+            return int(self._rows("SELECT sum(deaths) AS deaths FROM page WHERE job = ?", (job_id,))[0]["deaths"])
 
     # -- inside --------------------------------------------------------------------------------------------------
 

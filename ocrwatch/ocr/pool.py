@@ -211,8 +211,8 @@ def _then(source: Future[dict[str, Any]], convert: Callable[[dict[str, Any]], An
             target.set_result(convert(done.result()))
         except (OcrwatchError, CancelledError) as error:
             target.set_exception(error)
-        except (KeyError, TypeError, ValueError) as error:
-            target.set_exception(WorkerDied(f"a recognition worker answered nonsense: {error}"))
+        except Exception as error:  # noqa: BLE001 - whatever it is: a future without a result is waited for without end
+            target.set_exception(WorkerDied(f"a recognition worker answered nonsense: {type(error).__name__}: {error}"))
 
     source.add_done_callback(finish)
     return target

@@ -122,8 +122,7 @@ class Reader:
         return PageOutcome.of(number, result)
 
     def _count_death(self, job: Job, number: int, error: WorkerDied | WorkerTimedOut) -> None:
-        self._journal.page_killed_worker(job.id, number, reason=error.code, detail=str(error))
-        deaths = sum(page.deaths for page in self._journal.pages(job.id))
+        deaths = self._journal.page_killed_worker(job.id, number, reason=error.code, detail=str(error))
         if deaths >= MOST_DEATHS:
             raise PoisonFile(
                 f"page {number} of {job.path} cost {deaths} workers their life: {error}",
@@ -144,9 +143,7 @@ class Reader:
 
     def _begins(self, job: Job, number: int) -> None:
         """Count a try before it begins, so that one which takes the service down with it is known afterwards."""
-        tries = self._journal.page_begins(job.id, number)
-        deaths = sum(page.deaths for page in self._journal.pages(job.id) if page.number == number)
-        if tries - deaths > 2 * MOST_INTERRUPTIONS:  # the first page is counted for the inspection too
+        if self._journal.page_begins(job.id, number) > 2 * MOST_INTERRUPTIONS:  # the first page is counted for the inspection too
             raise PoisonFile(
                 f"the service ended {MOST_INTERRUPTIONS} times while page {number} of {job.path} was in work",
                 "look at the file; `ocrwatch retry` runs it again",

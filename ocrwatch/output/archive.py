@@ -17,7 +17,7 @@ from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.intake.troubles import is_vanished, source_error
-from ocrwatch.output import files
+from ocrwatch.output import files, marks
 from ocrwatch.output.files import Likeness
 
 _PRIVATE_PREFIX = OWN_PREFIX + "moving-"
@@ -76,7 +76,7 @@ def recover(root: Root, directory: str) -> list[str]:
             return []
         for private in sorted(os.listdir(directory_fd)):
             mark = private.removeprefix(_PRIVATE_PREFIX)
-            if private == mark or not files.is_orphan(mark):
+            if private == mark or not marks.is_orphan(mark):
                 continue  # not ours, or a neighbour is at work on it
             with contextlib.suppress(NotADirectoryError), beneath.directory(directory_fd, private) as private_fd:
                 for name in sorted(os.listdir(private_fd)):
@@ -95,7 +95,7 @@ def _taken_aside(root_fd: int, path: str) -> Iterator[tuple[int, str]]:
             directory_fd, name = stack.enter_context(beneath.parent(root_fd, path))
         except OSError as error:
             raise source_error(error, path) from error
-        private = f"{_PRIVATE_PREFIX}{files.maker()}"
+        private = f"{_PRIVATE_PREFIX}{marks.maker()}"
         os.mkdir(private, 0o700, dir_fd=directory_fd)
         stack.callback(_remove_directory, private, directory_fd)
         private_fd = stack.enter_context(beneath.directory(directory_fd, private))

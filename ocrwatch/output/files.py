@@ -1,19 +1,17 @@
 """Files that others read: whole or absent, durable, and never in place of one that is not ours.
 
-Everything is relative to a directory descriptor. The name of a temporary file says which process of which machine made it, so
-that a crash's litter can be told from the work of a neighbour.
+Everything is relative to a directory descriptor.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
-import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from ocrwatch.intake import beneath, syscalls
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.intake.troubles import is_vanished, output_error, what
+from ocrwatch.output import marks
 
 _TEMPORARY_SUFFIX = ".tmp"
 _BLOCK_BYTES = 1 << 20
@@ -30,6 +29,9 @@ _FSYNC_TRIES = 2
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY})
 # File systems without hard links say EPERM (FAT, many FUSE), or EMLINK when a file has too many.
 _NO_LINKS = _UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV}
+
+
+_tell: ContextVar[Callable[[], None]] = ContextVar("tell", default=lambda: None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,16 @@ def write_durably(
     return Written(sha256=wanted, notes=tuple(notes))
 
 
+@contextlib.contextmanager
+def telling(tell: Callable[[], None]) -> Iterator[None]:
+    """Within the block, `tell` hears of every block that is read or written: what is large, on a slow share, moves."""
+    before = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(before)
+
+
 def hash_of(data: bytes | Path) -> str:
     """The sha256 of what is to be written."""
     digest = hashlib.sha256()
@@ -111,7 +123,7 @@ def sweep(root: Root, directory: str) -> list[str]:
             return []
         for name in sorted(os.listdir(directory_fd)):
             mark = name.removeprefix(OWN_PREFIX).removesuffix(_TEMPORARY_SUFFIX)
-            if name == f"{OWN_PREFIX}{mark}{_TEMPORARY_SUFFIX}" and is_orphan(mark):
+            if name == f"{OWN_PREFIX}{mark}{_TEMPORARY_SUFFIX}" and marks.is_orphan(mark):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=directory_fd)
                     swept.append(name)
@@ -186,6 +198,7 @@ def hash_of_descriptor(descriptor: int) -> str:
     while block := os.pread(descriptor, _BLOCK_BYTES, offset):
         digest.update(block)
         offset += len(block)
+        _tell.get()()
     return digest.hexdigest()
 
 
@@ -241,6 +254,7 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+    _tell.get()()
 
 
 def make_like(descriptor: int, like: Likeness, notes: list[str]) -> None:
@@ -308,41 +322,4 @@ def sync_directory(directory_fd: int, notes: list[str]) -> None:
 
 def temporary_name() -> str:
     """A name that no other file has, and that tells who made it."""
-    return f"{OWN_PREFIX}{maker()}{_TEMPORARY_SUFFIX}"
-
-
-def maker() -> str:
-    """A mark for names, never given twice, that tells this process from every other."""
-    return f"{_machine()}-{_boot()}-{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
-
-
-def is_orphan(mark: str) -> bool:
-    """Whether the process that made this mark is no more. Another machine's process may still be at work."""
-    fields = mark.split("-")
-    if len(fields) != 5 or not fields[2].isdigit():
-        return False
-    machine, boot, pid, started, _ = fields
-    return machine == _machine() and (boot != _boot() or started != _started(int(pid)))
-
-
-@functools.cache
-def _machine() -> str:
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii")
-    except OSError:
-        identity = os.uname().nodename
-    return hashlib.sha256(identity.encode()).hexdigest()[:8]
-
-
-@functools.cache
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-
-
-def _started(pid: int) -> str:
-    """When the process started, in ticks since boot; empty when there is none. Tells a process from a later one of its number."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return status.rpartition(")")[2].split()[19]
+    return f"{OWN_PREFIX}{marks.maker()}{_TEMPORARY_SUFFIX}"

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from ocrwatch import __version__
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.intake.entries import Identity
-from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Event, Job, Scope, iso
 from ocrwatch.journal.states import IllegalTransition, JobState
@@ -128,7 +127,7 @@ class Quarantinist:
     def _settle(self, job: Job, plan: MovePlan) -> None:
         """A move was cut off: look on both sides."""
         scan, tree = self._treatment.scans(job.path), plan.tree.reach()
-        scan.share.tidy(scan.root, directory_of(job.path), (OWN_PREFIX,))  # puts back what was half on its way
+        scan.share.tidy(scan.root, directory_of(job.path))  # puts back what was half on its way
         place = _within(job, plan)
         if place is not None:
             self._tidy(tree, directory_of(place))
@@ -184,7 +183,7 @@ class Quarantinist:
     def _tidy(self, tree: Reach, directory: str) -> None:
         """What a crash before this start left in a folder of the quarantine is found by no listing."""
         if directory not in self._tidied:
-            tree.share.tidy(tree.root, directory, (OWN_PREFIX,))
+            tree.share.tidy(tree.root, directory)
             self._tidied.add(directory)
 
     # -- what is told --------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class PdfMaker:
         worker = WorkerProcess(self._spec)
         try:
             with source.open("rb") as file:
-                found = int(worker.call({"op": "open"}, deadline_s=_OPEN_S, descriptor=file.fileno())["pages"])
+                found = worker.call({"op": "open"}, deadline_s=_OPEN_S, descriptor=file.fileno()).get("pages")
             if found != count:
                 raise WorkerRefused(f"the scan has {count} pages, and {found} when they are to be copied: it is damaged")
             for laid in pages:

@@ -1,15 +1,19 @@
 """The control socket: one framed request, one framed reply. Owns the socket and who may ask; not what is answered.
 
-The socket is 0660 and, where there is such a group, of group `ocrwatch`.
+The socket is 0660 and, where there is such a group, of group `ocrwatch`. It outlives the program when that starts anew with a
+changed configuration: whoever asks meanwhile waits, and is answered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import logging
 import os
+import select
 import socket
+import stat
 import struct
 import threading
 import time
@@ -24,7 +28,8 @@ from ocrwatch.worker import frames
 log = logging.getLogger(__name__)
 
 GROUP = "ocrwatch"
-_PATIENCE_S = 5.0
+_PATIENCE_S, _PAUSE_S = 5.0, 0.1
+_HANDED_OVER = "OCRWATCH_CONTROL_SOCKET"  # the descriptor of a socket that listens already
 _SO_PEERGROUPS = 59  # Linux 4.13; the socket module has no name for it
 _CREDENTIALS, _GROUP = struct.Struct("iII"), struct.Struct("I")
 _MOST_GROUPS = 256  # for which getsockopt has room
@@ -48,37 +53,48 @@ class ControlServer:
     def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
         self._path = path
         self._answers = answers
-        self._stopping = threading.Event()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._wake, self._woken = os.pipe()[::-1]
         try:
-            path.unlink(missing_ok=True)  # the state directory's lock is ours, so a socket there is a dead one
-            self._socket.bind(str(path))
-            path.chmod(0o660)
-            with contextlib.suppress(KeyError, PermissionError):
-                os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
-            self._socket.listen(16)
+            self._socket = _handed_over(path) or _listening(path)
         except OSError as error:
-            self._socket.close()
+            self._close_pipe()
             raise Infrastructure(
                 f"cannot listen at {path}: {error.strerror or error}", "set `control_socket` to a writable place"
             ) from error
+        self._socket.setblocking(False)
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop to listen and remove the socket."""
-        self._stopping.set()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._stop()
         self._socket.close()
-        self._thread.join()
         self._path.unlink(missing_ok=True)
 
+    def hand_over(self) -> None:
+        """Stop to answer, and leave the socket to the next server of this process, which may run another program by then."""
+        self._stop()
+        self._socket.set_inheritable(True)
+        os.environ[_HANDED_OVER] = str(self._socket.detach())
+
+    def _stop(self) -> None:
+        os.write(self._wake, b"x")
+        self._thread.join()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        for descriptor in (self._wake, self._woken):
+            os.close(descriptor)
+
     def _serve(self) -> None:
-        while not self._stopping.is_set():
+        while True:
+            told, _, _ = select.select([self._socket.fileno(), self._woken], [], [])
+            if self._woken in told:
+                return
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
+            except OSError:  # the caller went, or there is no descriptor to have: that passes
+                select.select([self._woken], [], [], _PAUSE_S)
                 continue
             # No memory for a request is the next one's chance: this thread must outlive it.
             with connection, contextlib.suppress(OSError, frames.FrameError, MemoryError):
@@ -99,6 +115,46 @@ class ControlServer:
         except Exception as error:  # a request is a job of its own: the daemon must outlive any
             log.exception("request %s failed", request.get("op"))
             return frames.encode({"error": {"kind": "OcrwatchError", "message": f"{type(error).__name__}: {error}"}})
+
+
+def _listening(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_dead(path)
+        made.bind(str(path))
+        path.chmod(0o660)
+        with contextlib.suppress(KeyError, PermissionError):
+            os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+        made.listen(16)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _remove_dead(path: Path) -> None:
+    """Only a socket at which nobody listens goes: the place is configured, and may be a mistake."""
+    with contextlib.suppress(FileNotFoundError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+        with contextlib.suppress(ConnectionRefusedError):
+            caller.connect(str(path))
+            raise OSError(errno.EADDRINUSE, "another program listens there")
+        path.unlink()
+
+
+def _handed_over(path: Path) -> socket.socket | None:
+    """What `hand_over` left; None where that was nothing, or another place."""
+    descriptor = os.environ.pop(_HANDED_OVER, None)
+    if descriptor is None:
+        return None
+    left = socket.socket(fileno=int(descriptor))
+    left.set_inheritable(False)
+    if left.getsockname() == str(path):
+        return left
+    Path(left.getsockname()).unlink(missing_ok=True)
+    left.close()
+    return None
 
 
 def _request(connection: socket.socket) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ class Enquiry:
             look=lambda relative: sight_of(rules.path, relative, table=self.mounts.current()),
             pdf=self._pdf if treatment.pdf else None,
             interval_s=rules.poll_s if status.why_polling else rules.rescan_s,
-            model_problem=self._model_problem(),
+            model_problem=self._model_problem() if treatment.correction is not None else "",
         )
 
     def _pdf(self, names: Names) -> dict[str, str]:

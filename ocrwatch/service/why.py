@@ -43,6 +43,7 @@ _WAITS = {  # what a reason means where nothing more is known, and what comes ne
 
 __all__ = ["Surroundings", "explain", "tell", "unfinished", "waiting_files"]
 
+_WANT_THE_MODEL = (JobState.SPOOLED, JobState.AWAITING_CORRECTION)
 _MOST_LISTED = 50
 
 
@@ -71,7 +72,7 @@ def explain(path: str, around: Surroundings, *, journal: Journal, monotonic_s: f
         answer |= why_unseen(path, around, journal)._asdict()
     else:
         answer |= _of_job(job, wall_s)
-        if job.state is JobState.AWAITING_CORRECTION:
+        if job.state in _WANT_THE_MODEL:
             answer["model_problem"] = around.model_problem
     if job is not None:
         answer |= _history(job, journal)

@@ -7,6 +7,7 @@ worker handles hostile files and must not be able to run code in the parent.
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
 from typing import Any
@@ -30,12 +31,21 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode(body: bytes) -> dict[str, Any]:
     """The message in the body of a frame."""
     try:
-        message = json.loads(body)
+        message = json.loads(body, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"no JSON in a frame of {len(body)} bytes") from error
     if not isinstance(message, dict):
         raise FrameError("a frame holds an object, this one does not")
     return message
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refused(digits)
 
 
 class FrameReader:

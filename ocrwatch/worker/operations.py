@@ -87,31 +87,33 @@ def _texts(arguments: Values, _: Tell) -> Values:
     return folder(Root.from_json(arguments["root"]), arguments["path"]).to_json()
 
 
-def _publish(arguments: Values, _: Tell) -> Values:
+def _publish(arguments: Values, tell: Tell) -> Values:
     like = arguments["like"]
-    published = sidecar.publish(
-        Root.from_json(arguments["root"]),
-        Names(**arguments["names"]),
-        Document.from_json(arguments["document"]),
-        like=None if like is None else Likeness(**like),
-        known=arguments["known"],
-        make_directories=arguments["make_directories"],
-        hocr=None if arguments["hocr"] is None else Path(arguments["hocr"]),
-        pdf=None if arguments["pdf"] is None else Path(arguments["pdf"]),
-    )
+    with files.telling(lambda: tell({})):  # what is large, on a slow share, moves and does not hang
+        published = sidecar.publish(
+            Root.from_json(arguments["root"]),
+            Names(**arguments["names"]),
+            Document.from_json(arguments["document"]),
+            like=None if like is None else Likeness(**like),
+            known=arguments["known"],
+            make_directories=arguments["make_directories"],
+            hocr=None if arguments["hocr"] is None else Path(arguments["hocr"]),
+            pdf=None if arguments["pdf"] is None else Path(arguments["pdf"]),
+        )
     return asdict(published)
 
 
-def _archive(arguments: Values, _: Tell) -> Values:
-    path = archive.archive(
-        Root.from_json(arguments["root"]),
-        arguments["path"],
-        expected=Identity.from_json(arguments["expected"]),
-        sha256=arguments["sha256"],
-        destination_root=Root.from_json(arguments["destination_root"]),
-        destination=arguments["destination"],
-        numbered=arguments["numbered"],
-    )
+def _archive(arguments: Values, tell: Tell) -> Values:
+    with files.telling(lambda: tell({})):
+        path = archive.archive(
+            Root.from_json(arguments["root"]),
+            arguments["path"],
+            expected=Identity.from_json(arguments["expected"]),
+            sha256=arguments["sha256"],
+            destination_root=Root.from_json(arguments["destination_root"]),
+            destination=arguments["destination"],
+            numbered=arguments["numbered"],
+        )
     return {"path": path}
 
 

@@ -7,6 +7,7 @@ binds only the thread that enters and those that it starts, and engines start th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import glob
 import os
 import resource
@@ -83,6 +84,7 @@ def enter(policy: Policy) -> Confinement:
     _refuse_threads()
     devices = _devices(policy)
     granted = tuple(grants(policy, devices))  # looks at folders, so it comes first
+    _make_room_for_callbacks()
     _bound(resource.RLIMIT_CORE, 0)  # no page, and no text of one, in a core file
     _bound(resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS)
     if not devices:  # CUDA's files in memory count as files; there is no folder to write in
@@ -150,6 +152,17 @@ def _program() -> Iterator[str]:
     yield os.path.dirname(os.path.abspath(ocrwatch.__file__))  # an editable installation is on no path
     yield from (os.path.abspath(path) for path in sys.path if path)
     yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+
+
+def _make_room_for_callbacks() -> None:
+    """PDFium and llama.cpp call Python. Where no memory may be both written and run (MemoryDenyWriteExecute of systemd), libffi
+    keeps the code of such calls in a file in memory. It makes that at the first one, and this is the last place where it can.
+    """
+    ctypes.CFUNCTYPE(None)(_nothing)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _refuse_threads() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -189,10 +189,9 @@ class Share:
         """`quarantine.release`."""
         self._access.run("release", {"root": root.to_json(), "path": self._inside(place), "reason": reason})
 
-    def tidy(self, root: Root, directory: str, leftovers: Sequence[str]) -> None:
+    def tidy(self, root: Root, directory: str) -> None:
         """Remove our own stale temporary files in a directory and put back scans that a crash left half archived."""
-        if leftovers:
-            self._access.run("tidy", {"root": root.to_json(), "directory": self._inside(directory)})
+        self._access.run("tidy", {"root": root.to_json(), "directory": self._inside(directory)})
 
     def _inside(self, path: str) -> str:
         return tree.inside(path, self._below)

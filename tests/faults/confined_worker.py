@@ -1,7 +1,8 @@
 """A worker that tries to get out: it enters the sandbox as a real one does, then does what hostile code would.
 
 Options: documents, scratch (paths), user (a uid to become first), landlock (the version to take the kernel's for, 0 for none),
-no_seccomp, gpu (the pattern of its devices). Each operation answers {"outcome": "done"} or the name of the error that it met.
+no_seccomp, gpu (the pattern of its devices), no_code (memory is never writable and executable, as systemd's
+MemoryDenyWriteExecute has it). Each operation answers {"outcome": "done"} or the name of the error that it met.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ocrwatch.worker import child, landlock, sandbox, seccomp
 from ocrwatch.worker.child import Message
 
 _BLOCK_BYTES = 1 << 30
+_PR_SET_MDWE = 65  # Linux 6.3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -177,6 +179,8 @@ _ATTEMPTS: dict[str, Callable[[Message], object]] = {
     "limits": lambda request: list(resource.prlimit(int(request["pid"]), resource.RLIMIT_NOFILE)),
     "memfd": lambda _: os.close(os.memfd_create("hidden")),
     "call": lambda request: _call(int(request["number"]), *map(ctypes.c_long, request["arguments"])),
+    "callback": lambda _: ctypes.CFUNCTYPE(None)(lambda: None)(),
+    "code": lambda _: mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close(),
     "hang": _hang,
 }
 
@@ -196,6 +200,8 @@ def _age(options: Message) -> None:
 def start(options: Message) -> tuple[Message, Mapping[str, child.Handler]]:
     """Become the user, enter, and say what holds."""
     _age(options)
+    if options.get("no_code") and _LIBC.prctl(_PR_SET_MDWE, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
     if (user := options.get("user")) is not None:
         os.setgroups([])
         os.setgid(user)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
@@ -126,11 +126,10 @@ class FakeShare:
             raise SourceChanged(path)
         return Completeness(whole=file.whole, format="pdf", reason="" if file.whole else "its end is missing")
 
-    def tidy(self, root: Root, directory: str, leftovers: Sequence[str]) -> None:
+    def tidy(self, root: Root, directory: str) -> None:
         """As `Share.tidy`."""
-        if leftovers:
-            self._asked("tidy", directory, root)
-            self.leftovers.pop(directory, None)
+        self._asked("tidy", directory, root)
+        self.leftovers.pop(directory, None)
 
     def _asked(self, operation: str, path: str, root: Root | None = None) -> None:
         assert not self._scanning, f"{operation} was asked in the middle of a scan, which would wait for itself"

@@ -174,6 +174,39 @@ def test_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
     server.close()
 
 
+def _asked(path: Path, text: str) -> tuple[threading.Thread, list[Any]]:
+    """Somebody who asks, and what the answer was."""
+    heard: list[Any] = []
+    thread = threading.Thread(target=lambda: heard.append(ask(path, {"op": "echo", "text": text})["said"]))
+    thread.start()
+    return thread, heard
+
+
+def test_whoever_asks_while_the_service_starts_anew_waits_for_the_answer(tmp_path: Path) -> None:
+    """A reload is no time at which nobody listens."""
+    path = tmp_path / "c.sock"
+    ControlServer(path, {"echo": _echo}).hand_over()
+    thread, heard = _asked(path, "between")
+    thread.join(0.05)
+    assert heard == []
+    server = ControlServer(path, {"echo": _echo})
+    thread.join()
+    assert heard == ["between"]
+    assert ask(path, {"op": "echo", "text": "after"})["said"] == "after"
+    server.close()
+    assert not path.exists()
+
+
+def test_socket_moves_when_the_changed_configuration_says_so(tmp_path: Path) -> None:
+    """The old one is gone then."""
+    before, after = tmp_path / "before.sock", tmp_path / "after.sock"
+    ControlServer(before, {"echo": _echo}).hand_over()
+    server = ControlServer(after, {"echo": _echo})
+    assert ask(after, {"op": "echo", "text": "x"})["said"] == "x"
+    assert not before.exists()
+    server.close()
+
+
 @pytest.mark.parametrize(("name", "words"), [("absent/c.sock", "o such file"), ("x" * 150, "too long")])
 def test_place_that_cannot_hold_a_socket_is_told(tmp_path: Path, name: str, words: str) -> None:
     """With the key to change."""
@@ -189,3 +222,17 @@ def test_close_does_not_wait_for_a_silent_caller(tmp_path: Path) -> None:
     server.close()
     assert time.monotonic() - begin < 2
     assert not any(thread.name == "control" for thread in threading.enumerate())
+
+
+def test_what_is_no_dead_socket_stays_where_it_is(tmp_path: Path) -> None:
+    """The place is configured by hand: it may be somebody's file, or another daemon's socket."""
+    file = tmp_path / "precious.txt"
+    file.write_text("precious")
+    with pytest.raises(Infrastructure, match="no socket"):
+        ControlServer(file, {})
+    assert file.read_text() == "precious"
+    first = ControlServer(tmp_path / "c.sock", {"echo": _echo})
+    with pytest.raises(Infrastructure, match="another program listens"):
+        ControlServer(tmp_path / "c.sock", {})
+    assert ask(tmp_path / "c.sock", {"op": "echo", "text": "x"})["said"] == "x"
+    first.close()

@@ -137,3 +137,28 @@ def test_copy_leaves_no_descriptor_open(scan: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceChanged):
         copy(scan, tmp_path / "other", Identity(1, 1))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_copy_has_its_name_only_when_it_is_whole(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    """Whoever is killed in the middle leaves nothing that could be taken for the scan, and nothing in the way of the next."""
+    if not shared:
+        without_reflinks(monkeypatch)
+    destination = tmp_path / "spool"
+    seen = []
+
+    def look(_: int) -> None:
+        seen.append(destination.exists())
+        (tmp_path / "left").write_bytes(next(tmp_path.glob(".spool*")).read_bytes())
+
+    arguments = {"expected": Identity.of(scan.stat()), "destination": destination}
+    spool.copy(Root(str(scan.parent.parent)), "a/scan.pdf", **arguments, tell=look)  # type: ignore[arg-type]
+    assert seen == [False] * 3
+    assert destination.read_bytes() == DATA
+    destination.unlink()
+    (tmp_path / "left").rename(tmp_path / ".spool")
+    copy(scan, destination)
+    assert destination.read_bytes() == DATA
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inbox", "spool"]

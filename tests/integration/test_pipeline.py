@@ -31,11 +31,12 @@ from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState, PageState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
-from ocrwatch.output import files
+from ocrwatch.output import marks
 from ocrwatch.output.document import raw_pages
 from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.sidecar import Naming
 from ocrwatch.pipeline import Parts, Pipeline
+from ocrwatch.tally import Counted, Tally
 from ocrwatch.treatment import CorrectionPlan, Treatment
 from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share
@@ -62,6 +63,7 @@ class Bench:
         self.treatment = self._treatment()
         self.model: ModelOwner | None = None
         self.pdfs: PdfMaker | None = None
+        self.tally = Tally()
         self.start()
 
     def _treatment(self) -> Treatment:
@@ -109,7 +111,8 @@ class Bench:
         return self.model
 
     def _build(self) -> None:
-        self.pipeline = Pipeline(Parts(self.journal, self.checkpoints, self.pool, self.model, time.monotonic, self.pdfs))
+        parts = Parts(self.journal, self.checkpoints, self.pool, self.model, time.monotonic, self.pdfs, self.tally)
+        self.pipeline = Pipeline(parts)
 
     def crash(self) -> None:
         """As far as one process can: the pages in hand are lost, the journal is opened anew."""
@@ -196,6 +199,7 @@ def test_page_that_cannot_be_read_makes_the_result_partial(bench: Bench) -> None
     said = bench.metadata("a.pdf")
     assert said["complete"] is False
     assert [page["status"] for page in said["pages"]] == ["ok", "failed", "failed", "ok"]
+    assert bench.tally.counts(Counted.TO_REVIEW) == {("in",): 2}
 
 
 def test_trial_text_is_never_called_complete(bench: Bench) -> None:
@@ -438,7 +442,7 @@ def test_temporary_file_of_a_crash_is_removed_from_the_mirrored_folder(bench: Be
     out = bench.folder / "out"
     (out / "sub").mkdir(parents=True)
     bench.treatment = replace(bench.treatment, texts=lambda _: Reach(Share(LocalAccess()), Root(str(out))), mirrored=True)
-    mark, other = f"{files._machine()}-{files._boot()}-{os.getpid()}-1-abcd", "0123-4567-1-1-abcd"
+    mark, other = f"{marks._machine()}-{marks._boot()}-{os.getpid()}-1-abcd", "0123-4567-1-1-abcd"
     for litter in (mark, other):
         (out / "sub" / f".ocrwatch-{litter}.tmp").touch()
     assert bench.run_new("sub/a.pdf", {"text": "one"}).state is JobState.DONE

@@ -7,7 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from ocrwatch.errors import CorruptFile, EncryptedFile, Infrastructure, StateUnwritable, WorkerDied, WorkerRefused, WorkerTimedOut
 from ocrwatch.ocr.engine import EngineName
-from ocrwatch.ocr.pool import Inspection, PageTask, RecognitionPool
+from ocrwatch.ocr.pool import Inspection, PageTask, RecognitionPool, _then
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.supervised import Supervised, WorkerState, spawning
 from tests.faults.calls import failing
@@ -227,3 +227,12 @@ def test_frame_that_is_no_answer_ends_its_worker(frame: dict[str, Any], monkeypa
         process.call({"op": "echo", "text": "x"}, deadline_s=10)
     assert not is_running(process.pid)
     process.release()
+
+
+def test_answer_that_cannot_be_read_for_whatever_reason_is_the_workers_failure() -> None:
+    """A future that nobody answers would be waited for without end."""
+    answer: Future[dict[str, Any]] = Future()
+    page = _then(answer, lambda said: int(said["pages"]))
+    answer.set_result({"pages": float("inf")})
+    with pytest.raises(WorkerDied, match="nonsense: OverflowError"):
+        page.result(timeout=1)

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from ocrwatch.output.document import Document, Page, PageStatus, Source
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.sidecar import Names, SidecarState
 from ocrwatch.worker.access import LocalAccess, RemoteAccess
+from ocrwatch.worker.operations import OPERATIONS
 from ocrwatch.worker.share import Share
 from ocrwatch.worker.supervised import WorkerState, spawning
 from tests.faults.fake_share import FakeEvents
@@ -163,8 +166,7 @@ def test_archive_and_tidy(share: Share, root: Root, tmp_path: Path) -> None:
     )
     assert (tmp_path / "old" / path).read_bytes() == b"%PDF-1.4\n%%EOF\n"
     assert told.text_sha256
-    share.tidy(root, "", (".ocrwatch-x.tmp",))
-    share.tidy(root, "", ())
+    share.tidy(root, "")
 
 
 def test_root_that_is_not_there_is_offline(share: Share, tmp_path: Path) -> None:
@@ -239,3 +241,26 @@ def test_inbox_on_a_share_of_its_own_process_settles_and_tidies(tmp_path: Path) 
     assert set(journal.known_in("nas", "")) == {"a.pdf"}
     share.close()
     journal.close()
+
+
+def test_large_file_on_its_way_gives_signs_of_life(tmp_path: Path) -> None:
+    """Every megabyte that is hashed or copied is told, or a slow share would be taken for one that hangs."""
+    for folder in ("inbox", "archive"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "inbox" / "a.pdf").write_bytes(b"x" * 5_000_000)
+    root = Root(str(tmp_path / "inbox"))
+    told: list[object] = []
+    arguments: dict[str, Any] = {
+        **{"root": root.to_json(), "path": "a.pdf", "expected": _identity(root, "a.pdf").to_json(), "sha256": None},
+        **{"destination_root": Root(str(tmp_path / "archive")).to_json(), "destination": "a.pdf", "numbered": True},
+    }
+    assert OPERATIONS["archive"](arguments, told.append) == {"path": "a.pdf"}
+    assert len(told) >= 5
+    told.clear()
+    (tmp_path / "inbox" / "a.pdf").write_bytes(b"y")
+    arguments = {
+        **{"root": root.to_json(), "names": asdict(_NAMES), "document": _document(root).to_json()},
+        **{"like": None, "known": [], "make_directories": False, "hocr": None, "pdf": str(tmp_path / "archive" / "a.pdf")},
+    }
+    OPERATIONS["publish"](arguments, told.append)
+    assert len(told) >= 5

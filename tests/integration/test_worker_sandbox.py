@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocrwatch.errors import WorkerDied, WorkerTimedOut
+from ocrwatch.errors import WorkerDied, WorkerRefused, WorkerTimedOut
 from ocrwatch.worker import sandbox, seccomp
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from tests.faults.workers import confined, is_running
@@ -354,6 +354,18 @@ def test_worker_of_a_gpu_has_its_devices_and_what_cuda_asks_for(place: Place) ->
     assert outcome(worker, "socket", family="AF_INET", type="SOCK_STREAM") == "EPERM"
     worker.stop()
     without.stop()
+
+
+def test_libraries_call_back_where_no_memory_may_be_written_and_run(place: Place) -> None:
+    """llama.cpp and PDFium call Python functions, under the service's MemoryDenyWriteExecute too."""
+    try:
+        worker = WorkerProcess(place.spec(no_code=True))
+    except WorkerRefused as error:
+        pytest.skip(f"no PR_SET_MDWE: {error} (Linux 6.3 has it)")
+    assert outcome(worker, "code") == "EACCES"
+    assert outcome(worker, "callback") == "done"
+    assert outcome(worker, "memfd") == "EPERM"
+    worker.stop()
 
 
 def test_threads_before_the_sandbox_are_a_fault() -> None:

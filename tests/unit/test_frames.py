@@ -33,6 +33,14 @@ def test_messages_survive_however_the_stream_is_cut(messages: list[dict[str, Any
     assert found == messages
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999"])
+def test_number_that_is_none_is_no_message(number: bytes) -> None:
+    """Python reads and writes them; no JSON file of ours could hold them."""
+    body = b'{"x": [%s]}' % number
+    with pytest.raises(FrameError):
+        FrameReader().feed(len(body).to_bytes(4, "big") + body)
+
+
 @pytest.mark.parametrize("body", [b"hello", b"[1]", b"7", b"\xff\xfe", b"[" * 100_000, b""])
 def test_body_that_is_no_object_is_an_error(body: bytes) -> None:
     """Whatever a broken or hostile worker sends, the parent gets the one error that it knows."""

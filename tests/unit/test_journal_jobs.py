@@ -223,6 +223,16 @@ def test_deferral_is_not_held_against_the_pages(journal: Journal) -> None:
     assert (page.tries, page.deaths) == (1, 1)
 
 
+def test_page_that_took_the_service_down_is_told_from_one_that_cost_a_worker(journal: Journal) -> None:
+    """Only what was begun and neither ended nor killed its worker counts against the page."""
+    job = _add(journal)
+    assert [journal.page_begins(job.id, 1) for _ in range(3)] == [1, 2, 3]
+    assert journal.page_killed_worker(job.id, 1, reason="worker_died", detail="SIGSEGV") == 1
+    assert journal.page_begins(job.id, 1) == 3
+    assert journal.page_begins(job.id, 2) == 1
+    assert journal.page_killed_worker(job.id, 2, reason="worker_died", detail="SIGSEGV") == 2
+
+
 def test_retry_starts_budgets_anew_and_keeps_what_is_done(journal: Journal) -> None:
     """Of every page: a worker that died at a page which was read later counts no more."""
     job = _add(journal)
@@ -233,7 +243,7 @@ def test_retry_starts_budgets_anew_and_keeps_what_is_done(journal: Journal) -> N
     journal.page_killed_worker(job.id, 1, reason="worker_died", detail="SIGSEGV")
     journal.page_is(job.id, 1, PageState.RECOGNIZED)
     journal.page_is(job.id, 2, PageState.FAILED, reason="corrupt_file", detail="damaged")
-    assert journal.page_killed_worker(job.id, 3, reason="worker_died", detail="SIGSEGV") == 1
+    assert journal.page_killed_worker(job.id, 3, reason="worker_died", detail="SIGSEGV") == 2
     journal.move(job.id, JobState.POISON, reason="poison_file", detail="twice")
     again = journal.retry(job.id)
     assert (again.state, again.deferrals, again.not_before) == (JobState.QUEUED, 0, None)

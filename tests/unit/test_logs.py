@@ -17,6 +17,7 @@ from ocrwatch.log_events import LogEvent, of_file
 from ocrwatch.service import logs
 from ocrwatch.service.logs import JsonFormatter, LogFormat, TextFormatter
 
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "service.md"
 CATALOG = Path(__file__).resolve().parents[2] / "systemd" / "ocrwatch.catalog"
 
 
@@ -127,6 +128,10 @@ class TestCatalog:
             )
         )
         assert set(entries) == {event.message_id for event in LogEvent}
+
+    def test_each_kind_of_event_is_in_the_documentation(self) -> None:
+        rows = re.findall(r"^\| `(\w+)` \| ([0-9a-f]{32}) \|$", DOCUMENTATION.read_text(), re.M)
+        assert rows == [(str(event), event.message_id) for event in LogEvent]
 
     def test_ids_never_change(self) -> None:
         assert LogEvent.JOB_STATE.message_id == "c6e67b66e4a350288f399ef61ddf728b"

@@ -17,7 +17,7 @@ from ocrwatch.output.sidecar import Names
 from ocrwatch.service.unseen import Surroundings, why_unseen
 from ocrwatch.service.view import why_lines
 from ocrwatch.service.whereabouts import Place, Role, Spot
-from ocrwatch.service.why import tell
+from ocrwatch.service.why import explain, tell
 from ocrwatch.worker.lookout import Sight
 from tests.faults.waiting import FakeClock
 
@@ -202,3 +202,20 @@ def test_searchable_pdf_is_told_where_one_is_wanted(journal: Journal, told: dict
     assert asked == [Names("/srv/in/scan.pdf.txt", "/srv/in/scan.pdf.json")]
     assert asked[0].pdf == "/srv/in/scan.pdf.ocr.pdf"
     assert not any("PDF" in line for line in why_lines(_told(journal, Role.INBOX, "scan.pdf")))
+
+
+def test_file_that_waits_for_the_model_says_what_is_wrong_with_that(journal: Journal) -> None:
+    """From when its pages are in work, not only once its raw text is published; before, something else is the reason."""
+    (job,) = journal.add("in", [Entry("a.pdf", Identity(size=10, mtime_ns=1, inode=5))])
+    around = _around(model_problem="the model file is damaged")
+
+    def told() -> str | None:
+        return explain("a.pdf", around, journal=journal, monotonic_s=0, wall_s=0).get("model_problem")
+
+    assert told() is None
+    journal.move(job.id, JobState.SPOOLED)
+    assert told() == "the model file is damaged"
+    journal.move(job.id, JobState.AWAITING_CORRECTION, text_name="a.pdf.txt", text_sha256="t", json_sha256="j")
+    assert told() == "the model file is damaged"
+    journal.move(job.id, JobState.DONE)
+    assert told() is None
