@@ -13,7 +13,7 @@ from ocrwatch.correction import calibration
 from ocrwatch.correction.calibration import Fitted, Sample, Tally
 from ocrwatch.correction.calibrations import Calibrations, fingerprint
 from ocrwatch.correction.pairs import Pair, read_pairs
-from ocrwatch.correction.protocol import CorrectionRequest, Judged
+from ocrwatch.correction.protocol import EARLIER_PAGES, CorrectionRequest, Judged
 from ocrwatch.correction.truth import Alignment, Place
 from ocrwatch.correction.weights import weights_for
 from ocrwatch.errors import UsageError, WorkerDied
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ocrwatch.settings import Configuration
     from ocrwatch.worker.process import WorkerProcess
 
-_EARLIER_PAGES = 8
 _PAGE_S = 600.0
 Progress = Callable[[int, int], None]
 
@@ -107,7 +106,7 @@ def _facts(found: Tally) -> dict[str, float]:
 
 def _judge(worker: WorkerProcess, pair: Pair, languages: Sequence[str]) -> Judged:
     """What the model says of a page."""
-    request = CorrectionRequest(pair.raw, languages=tuple(languages), earlier=pair.earlier[-_EARLIER_PAGES:])
+    request = CorrectionRequest(pair.raw, languages=tuple(languages), earlier=pair.earlier[-EARLIER_PAGES:])
     reply = worker.call(request.to_json() | {"op": "judge"}, deadline_s=_PAGE_S)
     try:
         return Judged.from_json(reply)

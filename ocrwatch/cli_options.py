@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,7 +42,8 @@ def settings_if_any(config_path: Path | None) -> Configuration | None:
     """The named configuration, the default one where there is one, else None: some commands work without."""
     if config_path is not None:
         return config.load(config_path)
-    return config.load(config.default_path()) if config.default_path().exists() else None
+    path = config.default_path()
+    return config.load(path) if os.path.exists(path) else None
 
 
 @contextlib.contextmanager

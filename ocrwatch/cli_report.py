@@ -14,7 +14,7 @@ import click
 
 from ocrwatch import composition, config, direct
 from ocrwatch.cli_options import config_option, progress_bar, settings_if_any
-from ocrwatch.errors import Infrastructure, UsageError
+from ocrwatch.errors import Infrastructure, ShareOffline, UsageError
 from ocrwatch.intake.mounts import contains, read_mounts, resolve
 from ocrwatch.journal.journal import Journal
 from ocrwatch.report import gather, saving
@@ -116,8 +116,9 @@ def _default_path(name: str, folder: Path | None, settings: Configuration | None
     owned += [os.path.abspath(folder)] if folder is not None else []
     table = read_mounts()
     for place in owned:
-        if contains(resolve(place, table), here):
-            raise UsageError(f"the report would stand in {place}, where others may read it", "name a file elsewhere with -o")
+        with contextlib.suppress(ShareOffline):  # a path that leads nowhere is not where we are
+            if contains(resolve(place, table), here):
+                raise UsageError(f"the report would stand in {place}, where others may read it", "name a file elsewhere with -o")
     return Path(here) / name
 
 

@@ -1,6 +1,6 @@
 """From settings to parts: how workers are started, which engine an inbox gets, what becomes of its scans.
 
-The only place, with `daemon` and `cli`, that knows the configuration; what it hands on are plain values.
+What it hands on are plain values: the stages know no configuration (see .importlinter).
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def profile_prompt(settings: Configuration | None, profile: str) -> str | None:
         return settings.correction.profiles[profile].prompt
     if profile not in BUILT_IN:
         raise UsageError(f"there is no profile {profile!r}", f"take one of {', '.join(sorted(BUILT_IN))}")
-    return BUILT_IN[profile].prompt
+    return BUILT_IN[profile]
 
 
 def _words(path: Path) -> Iterator[str]:
@@ -262,7 +262,7 @@ def places(settings: Configuration) -> tuple[Place, ...]:
             (Role.INBOX, inbox.path),
             (Role.TEXTS, inbox.output.directory),
             (Role.ARCHIVE, inbox.archive_to),
-            (Role.QUARANTINE, inbox.quarantine_to),
+            (Role.QUARANTINE, inbox.quarantine_to and inbox.quarantine_to / inbox.name),
         )
         if path is not None
     )

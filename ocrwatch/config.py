@@ -1,6 +1,6 @@
 """The configuration: one YAML file into frozen settings, every problem reported at once with its dotted path and line.
 
-Reads and checks it as a whole. Only `cli` and `daemon` read it; the stages get plain values.
+Reads and checks it as a whole. Only what puts the parts together reads it (see .importlinter); the stages get plain values.
 """
 
 from __future__ import annotations
@@ -17,40 +17,48 @@ from ocrwatch import problems, yamlmap
 from ocrwatch.correction.profiles import BUILT_IN
 from ocrwatch.errors import ConfigError, UsageError
 from ocrwatch.quantities import is_within
-from ocrwatch.settings import Configuration, InboxSettings, default_socket
+from ocrwatch.settings import Configuration, InboxSettings
 
 
 def default_path() -> Path:
     """The configuration that a command takes when none is named: the system's, else the user's."""
     system = Path("/etc/ocrwatch/config.yaml")
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ocrwatch" / "config.yaml"
-    return user if user.exists() and not system.exists() else system
+    # Not by Path.exists, which raises where a folder on the way is closed to whoever asks.
+    return user if os.path.exists(user) and not os.path.exists(system) else system
 
 
 def load(path: Path) -> Configuration:
     """The settings in the file. Raises ConfigError with every problem, UsageError when it cannot be read."""
+    return parse(_text_of(path), source=str(path))
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"no configuration at {path}", "copy config.example.yaml there, or name one with --config") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}", "check its permissions and encoding") from error
-    return parse(text, source=str(path))
 
 
 def socket_of(path: Path) -> Path:
     """Where the daemon listens, though the rest of the file may be wrong: the one that runs took an earlier version of it.
 
-    Raises UsageError when there is no file or it is no YAML at all.
+    Raises UsageError when there is no file, it is no YAML at all, or what it says of the socket is wrong too.
     """
+    text = _text_of(path)
     try:
-        return load(path).socket_path
-    except ConfigError:
-        data = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+        return parse(text, source=str(path)).socket_path
+    except ConfigError as error:
+        data = yaml.load(text, Loader=yamlmap.Loader)  # noqa: S506 - a SafeLoader
         if not isinstance(data, dict):
             raise
-        state_dir = Path(str(data.get("state_dir", Configuration.model_fields["state_dir"].default)))
-        return Path(str(data.get("control_socket") or default_socket(state_dir)))
+        said = {key: data[key] for key in ("state_dir", "control_socket") if key in data}
+        try:
+            return Configuration.model_validate({"inboxes": [{"path": "/"}], **said}).socket_path
+        except ValidationError:
+            raise error from None
 
 
 def parse(text: str, *, source: str) -> Configuration:

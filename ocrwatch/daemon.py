@@ -261,12 +261,11 @@ class Daemon:
                 return
 
     def _serve(self, wakeup: int) -> None:
-        ready = False
+        ready, unfollowed = False, set[str]()
         tick_s = min(_TICK_S, systemd.watchdog_s() or _TICK_S)
         while not self._stopping.is_set():
             if not ready and self._is_ready():
-                ready = True
-                systemd.notify(READY=1)
+                ready = systemd.notify(READY=1)
             systemd.notify(WATCHDOG=1, STATUS=self._in_words())
             if self._journal.trouble() is not None:  # the next start begins another
                 return
@@ -277,15 +276,16 @@ class Daemon:
                 told, _, changed = select.select([wakeup], [], [self._mount_events], tick_s if ready else _READY_TICK_S)
                 if told:
                     os.read(wakeup, 4096)
-                if changed:
-                    for inbox in self._inboxes.values():
-                        inbox.follow_mounts()
+                unfollowed |= set(self._inboxes if changed else ())
+            for name in sorted(unfollowed):
+                with contextlib.suppress(OcrwatchError):  # likewise, and it is tried again at the next tick
+                    self._inboxes[name].follow_mounts()
+                    unfollowed.remove(name)
             self._obey_signals()
 
     def _is_ready(self) -> bool:
         """After the first listing of everything local; a mount that may hang holds nothing up."""
-        looked_at = all(inbox.was_looked_at() for inbox in self._inboxes.values())
-        return looked_at or self._clock() - self._started_s > _READY_LIMIT_S
+        return all(inbox.was_looked_at() for inbox in self._inboxes.values()) or self._clock() - self._started_s > _READY_LIMIT_S
 
     def _on_hint(self, hint: Hint) -> None:
         for inbox in self._inboxes.values():

@@ -15,7 +15,7 @@ from typing import Any
 from ocrwatch import composition, modelling
 from ocrwatch.correction.edits import Edit, apply
 from ocrwatch.correction.owner import ModelOwner
-from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode
+from ocrwatch.correction.protocol import EARLIER_PAGES, Correction, CorrectionRequest, Mode
 from ocrwatch.dispatch import Dispatcher
 from ocrwatch.errors import OcrwatchError, UsageError
 from ocrwatch.intake.beneath import Root
@@ -303,7 +303,7 @@ def correct(settings: Configuration, text: str, *, mode: str | None, profile: st
                 mode=Mode(mode) if mode else plan.mode if plan else Mode.RESCORE,
                 prompt=prompt,
                 caution=common.caution,
-                earlier=tuple(pages[max(0, number - 8) : number]),
+                earlier=tuple(pages[max(0, number - EARLIER_PAGES) : number]),
                 letter_to_digit=common.letter_to_digit,
                 digit_to_letter=common.digit_to_letter,
             )

@@ -1,6 +1,6 @@
 """From settings to the correction model: which one is wished, how it is found, where it runs, how it is loaded.
 
-With `composition` the only place that knows the settings of the model; what it hands on are plain values.
+What it hands on are plain values.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.driver import has_driver
 from ocrwatch.correction.loading import Loader, ModelPlan
 from ocrwatch.correction.placing import GpuPolicy, Placing
+from ocrwatch.correction.protocol import PAGE_BUDGET_S
 from ocrwatch.correction.store import Download, ModelFile, ModelWish
 from ocrwatch.correction.token import hub_environment
 from ocrwatch.settings import Configuration
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 WordListKey = tuple[tuple[str, ...], tuple[str, ...]]
 """Languages, and the words of an inbox's own."""
 
-_PAGE_BUDGET_S = 300.0  # of the model's time, after which the rest of a page stays raw
 _MARGIN_BYTES = 512 * 2**20  # of a card's free memory that stays free, for its other users and for what is not counted
 # llama.cpp's threads spin at every barrier; on cores that recognition shares with them a batch of 8 tokens took 12 times as long.
 _PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive"}
@@ -97,7 +97,7 @@ def plan_of(settings: Configuration, *, threads: int, word_lists: Sequence[WordL
         devices=WorkerSpec(module="ocrwatch.correction.devices") if has_driver() else None,
         load=load,
         idle_s=model.idle_unload,
-        page_timeout_s=1.5 * _PAGE_BUDGET_S,
+        page_timeout_s=1.5 * PAGE_BUDGET_S,
     )
 
 

@@ -16,7 +16,7 @@ from ocrwatch.correction.candidates import Lexicon
 from ocrwatch.correction.channel import Channel
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.expecting import guesses
-from ocrwatch.correction.judge import Judge
+from ocrwatch.correction.judge import BEGINNING, Judge
 from ocrwatch.correction.judging import judgements
 from ocrwatch.correction.profiles import instruction
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
@@ -45,8 +45,6 @@ _RULE_NATS = 10.0
 """The score of an edit that a rule makes, without a model: as sure as the surest."""
 
 _MORE_TOKENS = 64
-BEGINNING = "\n"
-"""Before the page: a chat model takes a bare start token for the beginning of a role, not of a text."""
 
 
 def correct_page(

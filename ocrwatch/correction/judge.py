@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+BEGINNING = "\n"
+"""Before the words where there is no prompt: a chat model takes a bare start token for the beginning of a role, not of a text."""
+
 RIGHT_WORDS = 2
 """Words behind a place that its alternatives are judged with."""
 

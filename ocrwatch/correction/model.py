@@ -15,15 +15,12 @@ from itertools import accumulate, chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ocrwatch.correction.judge import GUESSES, RIGHT_TOKENS, RIGHT_WORDS, Expectation, Guess, Question
+from ocrwatch.correction.judge import BEGINNING, GUESSES, RIGHT_TOKENS, RIGHT_WORDS, Expectation, Guess, Question
 from ocrwatch.correction.llama import BATCH_TOKENS, Llama
 from ocrwatch.correction.rewrite import Written
 
 _MAIN = 0
 """The sequence that holds the left text; the alternatives are in the others."""
-
-_BEGINNING = "\n"
-"""Before the words where there is no prompt: a chat model takes a bare start token for the beginning of a role, not of a text."""
 
 _PLACE_TOKENS = 64
 """The most that a place or an alternative may have; longer ones are no words."""
@@ -105,7 +102,7 @@ class ModelJudge:
 
     def gains(self, words: Sequence[str], questions: Sequence[Question], *, prompt: str) -> list[list[float]]:
         """See `judge.Judge`. The words are run once; the alternatives of all places branch from them, together."""
-        prompt = prompt or _BEGINNING
+        prompt = prompt or BEGINNING
         answers = [[-math.inf] * len(question.alternatives) for question in questions]
         starts = _Window(self._llama, words, prompt=prompt).starts
         for begin, group in _stretches(questions, starts, room=self._llama.context_tokens // 2):
@@ -118,7 +115,7 @@ class ModelJudge:
 
     def expectations(self, words: Sequence[str], places: Sequence[int], *, prompt: str) -> list[Expectation]:
         """See `judge.Judge`. The words are run once, nothing branches. A window beyond the context gives nothing."""
-        window = _Window(self._llama, words, prompt=prompt or _BEGINNING)
+        window = _Window(self._llama, words, prompt=prompt or BEGINNING)
         if len(window.tokens) > self._llama.context_tokens:
             return [Expectation(0.0, ())] * len(places)
         heard = {at - 1 for place in places for at in range(window.starts[place], window.starts[place + 1])}
@@ -246,7 +243,7 @@ class ModelJudge:
 
         Two runs of a few tokens: whoever waits for the model waits for this.
         """
-        window = _Window(self._llama, _PROBE.split(), prompt=_BEGINNING)
+        window = _Window(self._llama, _PROBE.split(), prompt=BEGINNING)
         stand, *others = (tail for tail in window.tails(_PROBED) if tail is not None)
         known = self._prefill(window, {step.position: set(step.asked) for step in stand.steps(_MAIN)})
         self._llama.branch(_MAIN, 1, stand.start)

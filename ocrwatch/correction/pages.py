@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from ocrwatch.correction.owner import ModelOwner, model_of
-from ocrwatch.correction.protocol import Correction, CorrectionRequest
+from ocrwatch.correction.protocol import EARLIER_PAGES, Correction, CorrectionRequest
 from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerTimedOut
 from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.records import Job
@@ -22,7 +22,6 @@ from ocrwatch.treatment import CorrectionPlan
 from ocrwatch.worker.supervised import WorkerState
 
 _MOST_DEATHS = 2  # of correction workers, at one page
-_EARLIER_PAGES = 8  # raw pages before the one in hand, whose words support it
 _LOOK_S = 0.5
 
 
@@ -56,7 +55,7 @@ class PageCorrections:
         self._checkpoints = checkpoints
         self._clock = clock
         self._tally = tally
-        self._earlier: deque[str] = deque(maxlen=_EARLIER_PAGES)
+        self._earlier: deque[str] = deque(maxlen=EARLIER_PAGES)
         self._asked: dict[int, _Asked] = {}
         self._done: dict[int, Correction] = {}
         self._left_raw: dict[int, str] = {}

@@ -5,31 +5,17 @@ In `rewrite` the prompt is the instruction; in `rescore` its context stands befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A kind of document. prompt: the instruction for the rewriting model, or None for no context at all in `rescore`."""
-
-    name: str
-    prompt: str | None
-
-
 REWRITE_INSTRUCTION = (
     "Correct the recognition errors in the following scanned text. Keep every number, currency sign, name, line break and "
     "punctuation mark as it is. Change nothing that is right. Answer with the corrected text only."
 )
 
-BUILT_IN: dict[str, Profile] = {
-    "default": Profile("default", None),
-    "financial": Profile(
-        "financial", "Financial document: invoice, statement, account, payment, tax, total amount, balance due."
-    ),
-    "medical": Profile(
-        "medical", "Medical document: patient, diagnosis, treatment, medication, dose, examination, clinical findings."
-    ),
+BUILT_IN: dict[str, str | None] = {
+    "default": None,
+    "financial": "Financial document: invoice, statement, account, payment, tax, total amount, balance due.",
+    "medical": "Medical document: patient, diagnosis, treatment, medication, dose, examination, clinical findings.",
 }
+"""What is said of each kind of document; None for no context at all in `rescore`."""
 
 
 def instruction(prompt: str | None) -> str:

@@ -13,6 +13,12 @@ from typing import Any
 from ocrwatch.correction.edits import Edit
 from ocrwatch.ocr.engine import Alternative, Word
 
+EARLIER_PAGES = 8
+"""Raw pages before the one in hand whose words support it."""
+
+PAGE_BUDGET_S = 300.0
+"""Of the model's time, after which the rest of a page stays raw."""
+
 
 class Mode(StrEnum):
     """How the model takes part."""
@@ -40,7 +46,7 @@ class CorrectionRequest:
     dictionary: tuple[str, ...] = ()
     letter_to_digit: bool = True
     digit_to_letter: bool = True
-    budget_s: float = 300.0
+    budget_s: float = PAGE_BUDGET_S
 
     def to_json(self) -> dict[str, Any]:
         """The request as a frame for the worker, `op` included."""

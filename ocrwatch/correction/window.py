@@ -16,8 +16,8 @@ from ocrwatch.correction.edits import Edit, apply
 LEFT_WORDS = 16
 """Words before the first place of a window: with SmolLM2, on rendered pages, 12 to 80 tell right from wrong equally well."""
 
-RIGHT_WORDS = 4
-"""Words behind the last place of a window; the judge looks at no more."""
+AHEAD_WORDS = 4
+"""Words behind the last place of a window: more than the judge looks at."""
 
 MOST_WORDS = 160
 """Words of a window, but for those behind its last place."""
@@ -85,5 +85,5 @@ def windows(ranges: Sequence[tuple[int, int]], count: int) -> Iterator[Window]:
         start = max(0, ranges[begin][0] - LEFT_WORDS)
         if following is None or following[0] - last > _GAP_WORDS or following[1] - start > MOST_WORDS:
             furthest = max(end for _, end in ranges[begin : index + 1])
-            yield Window(start, min(count, furthest + RIGHT_WORDS), range(begin, index + 1))
+            yield Window(start, min(count, furthest + AHEAD_WORDS), range(begin, index + 1))
             begin = index + 1

@@ -162,7 +162,8 @@ class Worker:
 
     def judge(self, message: child.Message) -> child.Message:
         """What the model says of a page, whatever its calibration. Raises OcrwatchError for a request that is none."""
-        from ocrwatch.correction.corrector import BEGINNING, surveyed
+        from ocrwatch.correction.corrector import surveyed
+        from ocrwatch.correction.judge import BEGINNING
         from ocrwatch.correction.judging import judgements
 
         request = read_request(message)

@@ -51,13 +51,14 @@ def examine_watches(
     """The kernel's limits of inotify against the folders of the inboxes. daemon: the pid of one that runs already."""
     needed, is_all = 0, True
     for inbox in inboxes:
-        trusted = mounts.events_trusted(mounts.mount_of(mounts.resolve(str(inbox.path), table), table).fs_type)
-        if inbox.watch is Watch.AUTO and trusted:
-            try:
-                count, whole = lookout.directories(str(inbox.path), within_s=_COUNT_S) if inbox.recursive else (1, True)
-            except ShareOffline:
-                continue  # told with the inbox
-            needed, is_all = needed + count, is_all and whole
+        try:
+            trusted = mounts.events_trusted(mounts.mount_of(mounts.resolve(str(inbox.path), table), table).fs_type)
+            if inbox.watch is not Watch.AUTO or not trusted:
+                continue
+            count, whole = lookout.directories(str(inbox.path), within_s=_COUNT_S) if inbox.recursive else (1, True)
+        except ShareOffline:
+            continue  # told with the inbox
+        needed, is_all = needed + count, is_all and whole
     if needed:
         used = _used(lookout.user, without=daemon, proc=proc)
         yield from watch_findings(needed=needed, is_all=is_all, used=used, limits=_limits(proc), user=lookout.user)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch import composition, modelling
+from ocrwatch.correction import gguf
 from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.driver import has_driver
 from ocrwatch.correction.fit import gpu_bytes, layers_that_fit
@@ -40,6 +41,7 @@ def examine_model(settings: Configuration | None, unit: Unit | None, scratch: Pa
     else:
         found = Path(reply["path"])
         yield ok(f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}...")
+        yield from _whole(found)
         yield _calibration(settings, found)
     yield from _gpu(settings, found)
 
@@ -58,6 +60,14 @@ def _ask(spec: WorkerSpec, request: Mapping[str, object], deadline_s: float) -> 
         return worker.call(request, deadline_s=deadline_s)
     finally:
         worker.stop()
+
+
+def _whole(model: Path) -> Iterator[Finding]:
+    """Whether the file is one that can be loaded: what `model.path` names has no checksum to be held against."""
+    try:
+        gguf.read(model)
+    except OcrwatchError as error:
+        yield bad(error.message, error.remedy)
 
 
 def _calibration(settings: Configuration, model: Path) -> Finding:

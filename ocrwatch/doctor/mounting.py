@@ -8,9 +8,8 @@ from pathlib import Path
 from ocrwatch.doctor.findings import Finding, ok, warn
 from ocrwatch.intake import mounts
 from ocrwatch.intake.mounts import Mount
+from ocrwatch.intake.territory import CACHED_SETTLE_S
 
-CACHED_SETTLE_S = 15.0
-"""What the service lets a file rest at least where attributes are cached: they hid a growing one for up to 12 s (SMB 3.1.1)."""
 _NFS_ATTRIBUTES_S, _NFS_DIRECTORIES_S, _SMB_S = 60, 60, 1  # acregmax, acdirmax and actimeo, where the table does not name them
 _NFS, _SMB = ("nfs", "nfs4"), ("cifs", "smb3")
 

@@ -13,6 +13,7 @@ from ocrwatch.doctor.unit import places_of
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake import mounts
 from ocrwatch.intake.entries import Kind
+from ocrwatch.journal.opening import damaged
 from ocrwatch.settings import Configuration, InboxSettings, Watch
 from ocrwatch.worker.lookout import Lookout, Sight
 
@@ -46,11 +47,13 @@ class Places:
     def state(self, settings: Configuration) -> Iterator[Finding]:
         """The state directory: on a local disk, for the service, with room."""
         path = settings.state_dir
-        fs_type = self._mount(str(path)).fs_type
-        if mounts.is_network(fs_type):
-            yield bad(f"state_dir {path} lies on {fs_type}: the journal needs a local disk", "set `state_dir` to a local folder")
-            return
         try:
+            fs_type = self._mount(str(path)).fs_type
+            if mounts.is_network(fs_type):
+                yield bad(
+                    f"state_dir {path} lies on {fs_type}: the journal needs a local disk", "set `state_dir` to a local folder"
+                )
+                return
             yield from self._state(path)
         except ShareOffline as error:
             yield bad(error.message, error.remedy)
@@ -73,6 +76,20 @@ class Places:
         else:
             yield ok(f"state_dir {path} is for {self.lookout.user}")
         yield from self._room(nearest, least_bytes=_LITTLE_STATE_BYTES, why="every scan in work is copied there")
+        yield from self._kept_aside(path)
+
+    @staticmethod
+    def _kept_aside(path: Path) -> Iterator[Finding]:
+        try:
+            kept = damaged(path)  # it is on a local disk
+        except OSError:
+            return
+        if kept:
+            yield warn(
+                f"the journal was damaged, and another was made from scans and texts: {', '.join(each.name for each in kept)} "
+                f"in {path}",
+                f"journalctl -k, smartctl: is the disk well? Then: rm {' '.join(quoted(f'{each}') + '*' for each in kept)}",
+            )
 
     def _nearest(self, path: Path) -> tuple[Path, Sight]:
         """The path itself, or the nearest above it that is there."""
@@ -85,9 +102,8 @@ class Places:
     def _mounts(self, inbox: InboxSettings) -> Iterator[Finding]:
         try:
             root = mounts.resolve(str(inbox.path), self.table)
-        except OSError as error:
-            yield bad(f"{inbox.path} cannot be followed: {error.strerror}", f"ls -l {quoted(inbox.path)}")
-            return
+        except ShareOffline:
+            return  # told with the folder itself
         for below in ["", *(mounts.points_below(root, self.table) if inbox.recursive else [])]:
             path = os.path.join(root, below).rstrip("/") or "/"
             mount = mounts.mount_of(path, self.table)

@@ -5,7 +5,7 @@ Owns the reading of `systemctl show` and the drop-in that mends what it finds. P
 
 from __future__ import annotations
 
-import shlex
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +26,15 @@ _PROPERTIES = (
     *("PrivateDevices", "MemoryDenyWriteExecute", "Environment"),
 )
 _HOMES = ("/home", "/root", "/run/user")
+_DIRECTORIES = {  # what the service has of its own, below these
+    "StateDirectory": "/var/lib",
+    "CacheDirectory": "/var/cache",
+    "LogsDirectory": "/var/log",
+    "RuntimeDirectory": "/run",
+}
+# As systemctl 252 prints them: "BindPaths" with no quotes whatever is in a path, other lists with those of a shell.
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+_BOUND = re.compile(r"-?(?P<source>/.*?):(?P<there>(?P=source)|/.*?)(?::rbind)?(?= -?/|$)")
 _OPERATING_SYSTEM = {"strict": ("/",), "full": ("/usr", "/boot", "/efi", "/etc"), "yes": ("/usr", "/boot", "/efi")}
 _INSTALLED = Path(sys.prefix, "share", "ocrwatch")  # where `make install` puts the drop-ins; else they are in the checkout
 _PARENT_BYTES = 200 * 10**6
@@ -62,11 +71,8 @@ class Unit:
         return self.properties.get("ActiveState") in ("active", "reloading", "activating")
 
     def words(self, name: str) -> list[str]:
-        """The parts of a list."""
-        try:
-            return shlex.split(self.properties.get(name, ""))
-        except ValueError:  # a quote without its other half, which a path may have
-            return self.properties.get(name, "").split()
+        """The parts of a list; not those of BindPaths."""
+        return [plain or re.sub(r"\\(.)", r"\1", within) for within, plain in _WORD.findall(self.properties.get(name, ""))]
 
     def number(self, name: str) -> int | None:
         """A limit; None for none."""
@@ -75,27 +81,33 @@ class Unit:
 
     def may_write(self, path: Path) -> bool:
         """Whether its file system lets it write there. Mode bits are another matter."""
-        own = [f"/var/{kind}/{name}" for kind, key in _DIRECTORIES for name in self.words(key)]
-        granted = [word.lstrip("-+").partition(":")[0] for word in (*self.words("ReadWritePaths"), *self.words("BindPaths"))]
-        if any(path.is_relative_to(place) for place in (*own, *granted)):
-            return self.may_see(path) or path.is_relative_to("/home")  # bound there for this
-        read_only = _OPERATING_SYSTEM.get(self.properties.get("ProtectSystem", "no"), ())
+        own = [f"{above}/{name}" for key, above in _DIRECTORIES.items() for name in self.words(key)]
+        granted = [word.lstrip("-+") for word in self.words("ReadWritePaths")]
+        if any(path.is_relative_to(place) for place in (*own, *granted, *self._bound())):
+            return self.may_see(path)
+        read_only = [*_OPERATING_SYSTEM.get(self.properties.get("ProtectSystem", "no"), ())]
+        read_only += _HOMES if self.properties.get("ProtectHome") == "read-only" else []
         return self.may_see(path) and not any(path.is_relative_to(place) for place in read_only)
 
     def may_see(self, path: Path) -> bool:
         """Whether it sees what the machine has there."""
-        bound = [word.lstrip("-+").split(":")[-1 if word.count(":") > 1 else 0] for word in self.words("BindPaths")]
-        if any(path.is_relative_to(place) for place in bound):
+        if any(path.is_relative_to(place) for place in self._bound()):
             return True
         hidden = list(_HOMES) if self.properties.get("ProtectHome") in ("yes", "tmpfs") else []
         hidden += ["/tmp", "/var/tmp"] if self._is("PrivateTmp") else []  # noqa: S108 - names of places, none is used
         return not any(path.is_relative_to(place) for place in hidden)
 
+    def may_speak(self, family: str) -> bool:
+        """Whether it may open sockets of an address family."""
+        named = self.properties.get("RestrictAddressFamilies", "~")  # nothing but `~` where it is not set, nothing for `none`
+        return (family in named.removeprefix("~").split()) is not named.startswith("~")
+
+    def _bound(self) -> list[str]:
+        """Where it sees what is bound for it."""
+        return [found["there"] for found in _BOUND.finditer(self.properties.get("BindPaths", ""))]
+
     def _is(self, name: str) -> bool:
         return self.properties.get(name) == "yes"
-
-
-_DIRECTORIES = (("lib", "StateDirectory"), ("cache", "CacheDirectory"), ("log", "LogsDirectory"))
 
 
 def installed() -> Unit | None:
@@ -132,7 +144,7 @@ def _paths(unit: Unit, settings: Configuration) -> Iterator[Finding]:
         homes = [path for path in unseen if any(path.is_relative_to(home) for home in _HOMES)]
         lines = ["ProtectHome=tmpfs"] if homes else []
         lines += ["PrivateTmp=no"] if len(homes) < len(unseen) else []
-        lines += [f"BindPaths={' '.join(_for_systemd(path) for path in homes)}"] if homes else []
+        lines += [f"BindPaths={' '.join(_for_systemd(path, bound=True) for path in homes)}"] if homes else []
         yield bad(f"{UNIT} hides {_list(unseen)} from the service", drop_in("hidden", lines))
 
 
@@ -151,14 +163,13 @@ def places_of(inbox: InboxSettings) -> list[tuple[str, Path]]:
 
 
 def _network(unit: Unit, settings: Configuration) -> Iterator[Finding]:
-    families, denied, allowed = (unit.words(name) for name in ("RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow"))
-    has_tcp = not families or "AF_INET" in families or families[0].startswith("~")
+    denied, allowed = unit.words("IPAddressDeny"), unit.words("IPAddressAllow")
     reasons = []
-    if settings.metrics.listen is not None and not (
-        has_tcp and (not denied or "127.0.0.0/8" in allowed or "localhost" in allowed)
-    ):
-        reasons.append(("metrics", "metrics are wanted (`metrics.listen`)", ["IPAddressAllow=localhost"]))
-    if settings.model.download == "auto" and not (has_tcp and not denied):
+    if settings.metrics.address is not None:
+        family, loopback = ("AF_INET6", "::1/128") if ":" in settings.metrics.address[0] else ("AF_INET", "127.0.0.0/8")
+        if not unit.may_speak(family) or (denied and loopback not in allowed):
+            reasons.append(("metrics", "metrics are wanted (`metrics.listen`)", ["IPAddressAllow=localhost"]))
+    if settings.model.download == "auto" and (denied or not unit.may_speak("AF_INET")):
         reasons.append(("network", "models are to be fetched (`model.download: auto`)", ["IPAddressDeny="]))
     for name, why, lines in reasons:
         remedy = drop_in(name, ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", *lines])
@@ -206,8 +217,10 @@ def drop_in(name: str, lines: list[str]) -> str:
     return f"mkdir -p {_DROP_IN} && printf '%s\\n' {words} > {_DROP_IN}/{name}.conf && {_TAKE}"
 
 
-def _for_systemd(path: Path) -> str:
+def _for_systemd(path: Path, *, bound: bool = False) -> str:
     text = f"-{path}".replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    if bound:  # else what follows a colon is the place where it is seen
+        text = text.replace(":", "\\:")
     return f'"{text}"' if any(c.isspace() or c in "\"'\\" for c in text) else text
 
 

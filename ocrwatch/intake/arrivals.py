@@ -36,6 +36,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.mounts import MountTable, contains, is_network, mount_of, resolve
 from ocrwatch.intake.troubles import what
 
@@ -81,15 +82,18 @@ class Arrivals:
         self.unwatch(root)
         with self._lock:
             self._roots[root], self._targets[root] = self._place_of(root), root
-            if self._table.may_hang(root):
-                self._troubles[root] = f"{root!r} lies on a mount that may hang"
-                return
         try:
+            if self._table.may_hang(root):
+                self._note(root, f"{root!r} lies on a mount that may hang")
+                return
             observer = self._running_observer()
             target = self._targets[root] = resolve(root, self._table.current())
             watch = observer.schedule(_Handler(self._tell, root), target, recursive=recursive, event_filter=_EVENTS)
         except OSError as error:
             self._note(root, f"{root!r} cannot be watched: {_what(error)}")
+            return
+        except ShareOffline as error:
+            self._note(root, error.message)
             return
         with self._lock:
             self._watches[root] = watch
@@ -176,7 +180,7 @@ class Arrivals:
             resolved = resolve(root, table)
             mount = mount_of(resolved, table)
             return mount.mount_id, 0 if is_network(mount.fs_type) else os.stat(resolved).st_ino
-        except (OSError, LookupError):
+        except (OSError, LookupError, ShareOffline):
             return None
 
     def _tell(self, root: str, path: str, *, is_directory: bool) -> None:

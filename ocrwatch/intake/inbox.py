@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ocrwatch.errors import OcrwatchError
+from ocrwatch.errors import OcrwatchError, ShareOffline
 from ocrwatch.intake import mounts
 from ocrwatch.intake.beneath import RootIdentity
 from ocrwatch.intake.ignore import why_directory_ignored
@@ -102,7 +102,7 @@ class Inbox:
 
     def was_looked_at(self) -> bool:
         """Whether every part that cannot hang was listed once."""
-        return all(t.was_looked_at for t in self.territories() if not self._table.may_hang(t.path))
+        return all(territory.was_looked_at for territory in self.territories() if not self._may_hang(territory))
 
     def close(self) -> None:
         """Give back what the shares hold."""
@@ -113,7 +113,7 @@ class Inbox:
         with self._lock:
             if below in self._territories:
                 return
-            territory = self._territories[below] = Territory(
+            territory = Territory(
                 self.rules,
                 below,
                 share=self._share(below),
@@ -123,6 +123,8 @@ class Inbox:
             )
         if below:
             self._inherit(territory)
+        with self._lock:  # only now: whoever fails on the way is asked to follow it again
+            self._territories[below] = territory
         self._on_territory(territory)
 
     def _inherit(self, territory: Territory) -> None:
@@ -149,7 +151,16 @@ class Inbox:
 
     def _mounted_below(self) -> set[str]:
         table = self._table.current()
-        return set(mounts.points_below(mounts.resolve(self.rules.path, table), table))
+        try:
+            return set(mounts.points_below(mounts.resolve(self.rules.path, table), table))
+        except ShareOffline:  # a path that leads nowhere has nothing below it; its own territory says so
+            return set()
+
+    def _may_hang(self, territory: Territory) -> bool:
+        try:
+            return self._table.may_hang(territory.path)
+        except ShareOffline:
+            return True
 
     def _remembered(self) -> set[str]:
         prefix = self.rules.path.rstrip("/") + "/"

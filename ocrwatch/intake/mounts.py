@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocrwatch.errors import ShareOffline
+from ocrwatch.intake.troubles import what
+
 # These tell inotify of every change, because every change goes through this kernel.
 _EVENTS_TRUSTED = frozenset({"ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay"})
 # These answer from this machine alone. Whatever is not listed here may hang: network, FUSE, autofs, and the unknown.
@@ -116,7 +119,7 @@ def points_below(path: str, mounts: Sequence[Mount]) -> list[str]:
 
 
 def may_hang(path: str, mounts: Sequence[Mount]) -> bool:
-    """Whether `path` (absolute) lies on a mount that may not answer. What is mounted below it does not count."""
+    """Whether `path` (absolute) lies on a mount that may not answer. What is mounted below it does not count. See `resolve`."""
     return is_network(mount_of(resolve(path, mounts), mounts).fs_type)
 
 
@@ -164,7 +167,7 @@ def contains(directory: str, path: str) -> bool:
 def resolve(path: str, mounts: Sequence[Mount]) -> str:
     """`path` without symlinks, as far as that can be known without touching a mount that may hang.
 
-    Raises OSError (ELOOP) when links lead in circles.
+    Raises ShareOffline when links lead in circles.
     """
     done, rest, links = "/", [c for c in path.split("/") if c], 0
     while rest:
@@ -181,7 +184,8 @@ def resolve(path: str, mounts: Sequence[Mount]) -> str:
             continue
         links += 1
         if links > _LINK_LIMIT:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            circle = what(OSError(errno.ELOOP, ""))
+            raise ShareOffline(f"{path!r} cannot be entered: {circle}", "check where its links lead")
         done = "/" if target.startswith("/") else done
         rest = [c for c in target.split("/") if c] + rest
     return done

@@ -27,7 +27,7 @@ from ocrwatch.worker.share import Reach, Share
 _OFFLINE_RETRY_S = 5.0
 _BATCH = 500
 _RENEW_S = 30.0  # between tries to get events back
-_CACHED_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
+CACHED_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Territory:
 
     def _pin(self) -> None:
         self._place.pin()
-        self._tracker.settle_s = max(self.rules.settle_s, _CACHED_SETTLE_S) if self._closely else self.rules.settle_s
+        self._tracker.settle_s = max(self.rules.settle_s, CACHED_SETTLE_S) if self._closely else self.rules.settle_s
         self._next_full_s = self._clock()
         if self.rules.by_events and mounts.events_trusted(self._fs_type or ""):
             self._events.watch(self.path, recursive=self.rules.recursive)  # before the listing, so that nothing is missed

@@ -90,16 +90,6 @@ class Seen:
     kind: Kind
     identity: Identity | None
 
-    def to_json(self) -> list[Any]:
-        """The value as a list."""
-        return [self.kind.value, self.identity.to_json() if self.identity else None]
-
-    @staticmethod
-    def from_json(data: list[Any]) -> Seen:
-        """The value of `to_json`. Raises TypeError or ValueError on anything else."""
-        kind, identity = data
-        return Seen(kind=Kind(kind), identity=Identity.from_json(identity) if identity is not None else None)
-
 
 def scan(
     root: Root,

@@ -1,7 +1,8 @@
 """What a job in work has on the disk of the state directory: the spooled copy, each page's result as it comes, the hOCR of all.
 
 A folder a job, 0700. Every file is written under a temporary name, synced and renamed, so that it is whole or absent; what
-cannot be read back counts as absent. The folder goes when the job is published.
+cannot be read back counts as absent. The folder goes when the job is done; the pages of one that awaits its correction, or lacks
+some, stay.
 """
 
 from __future__ import annotations
@@ -41,14 +42,13 @@ class Checkpoints:
 
     def save_spooled(self, job: int, spooled: Spooled, settings: str) -> None:
         """The copy is there, and whole; `settings` is the digest of what will shape its pages."""
-        values = {name: getattr(spooled, name) for name in ("sha256", "size", "mode", "gid")}
-        self._save(job, "spooled.json", {"settings": settings, "spooled": values})
+        self._save(job, "spooled.json", {"settings": settings, "spooled": spooled.to_json()})
 
     def spooled(self, job: int, settings: str) -> Spooled | None:
         """What `save_spooled` said, if that was with the same settings."""
 
         def read(data: dict[str, Any]) -> Spooled | None:
-            return Spooled(**data["spooled"]) if data["settings"] == settings else None
+            return Spooled.from_json(data["spooled"]) if data["settings"] == settings else None
 
         return self._load(job, "spooled.json", read)
 

@@ -1,4 +1,4 @@
-"""The journal: what is known of every file. Owns the only SQL of the project, with `schema.sql`.
+"""The journal: what is known of every file. All SQL of the project is in this folder.
 
 One transaction a call: when a call has returned, what it said is on the disk. Paths are `str` as of os.fsdecode outside and
 bytes inside; times are the wall clock's, which the constructor is given.

@@ -43,7 +43,7 @@ CREATE INDEX job_by_content ON job (sha256, settings) WHERE sha256 IS NOT NULL;
 CREATE TABLE page (
     job     INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     number  INTEGER NOT NULL CHECK (number >= 1),
-    state   TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'recognized', 'corrected', 'failed')),
+    state   TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'recognized', 'failed')),
     tries   INTEGER NOT NULL DEFAULT 0,         -- counted before the work begins, so that a crash counts too
     deaths  INTEGER NOT NULL DEFAULT 0,         -- workers that it killed
     reason  TEXT    NOT NULL DEFAULT '',

@@ -1,7 +1,8 @@
 """The states of a file and the transitions between them, listed once. Pure.
 
-    QUEUED -> SPOOLED -> DONE | PARTIAL -> ARCHIVED | ORPHANED
-                 |  `--> AWAITING_CORRECTION -> DONE | PARTIAL
+    QUEUED -> SPOOLED -> DONE -> ARCHIVED
+                 |------> PARTIAL -> QUEUED        only by `ocrwatch retry`
+                 |------> AWAITING_CORRECTION -> DONE | PARTIAL
                  |
                  |--> DEFERRED -> QUEUED           the surroundings were at fault
                  `--> FAILED | POISON -> QUEUED    only by `ocrwatch retry`, or as a newer version
@@ -39,13 +40,11 @@ _RESULT = {JobState.DONE, JobState.PARTIAL}
 _SET_ASIDE = {JobState.FAILED, JobState.POISON}
 
 ALLOWED: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.SPOOLED, JobState.DEFERRED, JobState.FAILED} | _RESULT | _GONE),
-    JobState.SPOOLED: frozenset(
-        {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.DEFERRED} | _SET_ASIDE | _RESULT | _GONE
-    ),
-    JobState.AWAITING_CORRECTION: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.SUPERSEDED} | _RESULT),
-    JobState.DONE: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
-    JobState.PARTIAL: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
+    JobState.QUEUED: frozenset({JobState.SPOOLED, JobState.DEFERRED, JobState.FAILED} | _GONE),
+    JobState.SPOOLED: frozenset({JobState.AWAITING_CORRECTION, JobState.DEFERRED} | _SET_ASIDE | _RESULT | _GONE),
+    JobState.AWAITING_CORRECTION: frozenset({JobState.ORPHANED, JobState.SUPERSEDED} | _RESULT),
+    JobState.DONE: frozenset({JobState.ORPHANED, JobState.ARCHIVED, JobState.SUPERSEDED}),
+    JobState.PARTIAL: frozenset({JobState.QUEUED, JobState.ORPHANED, JobState.SUPERSEDED}),
     JobState.DEFERRED: frozenset({JobState.QUEUED} | _GONE),
     JobState.FAILED: frozenset({JobState.QUEUED, JobState.QUARANTINED} | _GONE),
     JobState.POISON: frozenset({JobState.QUEUED, JobState.QUARANTINED} | _GONE),
@@ -53,7 +52,7 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
     JobState.ORPHANED: frozenset(
         {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.ARCHIVED, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT
     ),
-    JobState.VANISHED: frozenset({JobState.QUEUED}),
+    JobState.VANISHED: frozenset(),
     JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
     JobState.QUARANTINED: frozenset({JobState.QUEUED, JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),
@@ -81,5 +80,4 @@ class PageState(StrEnum):
 
     WAITING = "waiting"  # not yet recognized
     RECOGNIZED = "recognized"  # raw text is in the checkpoint
-    CORRECTED = "corrected"  # so are the edits
     FAILED = "failed"  # cannot be read; the others go on

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,8 @@ def prepare(openssl: Path | None) -> None:
     if folder is None:
         where = f"in {openssl}" if openssl else "on this machine"
         raise MissingPart(
-            f"Aspose needs OpenSSL 1.1, and it is not {where}", "run `python -m ocrwatch.tools.openssl11`, or use Tesseract"
+            f"Aspose needs OpenSSL 1.1, and it is not {where}",
+            f"run `{sys.executable} -m ocrwatch.tools.openssl11`, or use Tesseract",
         )
     os.environ.update(_ENVIRONMENT)
     try:

@@ -8,6 +8,7 @@ Confidences are 0..1; None where the engine has none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -100,9 +101,41 @@ class PageResult:
     @staticmethod
     def from_json(data: dict[str, Any]) -> PageResult:
         """The page of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        words = tuple(_word(data["text"], values) for values in data["words"])
-        fixed = {"words": words, "warnings": tuple(data["warnings"]), "source": PageSource(data["source"])}
+        text = _text(data["text"])
+        fixed = {
+            "words": tuple(_word(text, values) for values in data["words"]),
+            "warnings": tuple(map(_text, data["warnings"])),
+            "source": PageSource(data["source"]),
+            "confidence": _share(data.get("confidence")),
+        }
+        for name in ("engine", "engine_version"):
+            _text(data[name])
+        for name in data.keys() & _NUMBERS.keys():
+            _number(data[name], _NUMBERS[name])
         return PageResult(**(data | fixed))
+
+
+_NUMBERS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("width_px", "height_px", "rotation_deg"), (int,)),
+    **dict.fromkeys(("dpi", "render_s", "recognize_s"), (int, float)),
+    "trial": (bool,),
+}
+
+
+def _number(value: Any, kinds: tuple[type, ...]) -> Any:
+    if type(value) not in kinds or not math.isfinite(value):
+        raise TypeError(f"{value!r} is no number of this kind")
+    return value
+
+
+def _share(value: Any) -> float | None:
+    return None if value is None else float(_number(value, (int, float)))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _shallow(page: PageResult) -> dict[str, Any]:
@@ -119,7 +152,13 @@ def _word(text: str, values: Sequence[Any]) -> Word:
     offset, length, box, confidence, alternatives = values
     if not 0 <= offset <= offset + length <= len(text):
         raise ValueError(f"a word of {length} characters at {offset} is not in a text of {len(text)}")
-    return Word(text[offset : offset + length], offset, _box(box), confidence, tuple(Alternative(*a) for a in alternatives))
+    return Word(
+        text[offset : offset + length], offset, _box(box), _share(confidence), tuple(_alternative(*a) for a in alternatives)
+    )
+
+
+def _alternative(start: Any, end: Any, text: Any, confidence: Any) -> Alternative:
+    return Alternative(_number(start, (int,)), _number(end, (int,)), _text(text), _share(confidence))
 
 
 def _box(numbers: Sequence[int] | None) -> Box | None:

@@ -63,16 +63,17 @@ class ImageDocument:
             self._image.seek(self._frames[page - 1])
             dpi_x, dpi_y = _resolution(self._image)
             width, height = self._image.size
-            scale = bounds.scale(width, height)
+            dpi = max(dpi_x, dpi_y)
+            # A fax has twice as many dots across as down: its pixels are made square, or no engine reads it.
+            square = (width * dpi / dpi_x, height * dpi / dpi_y)
+            scale = bounds.scale(*square)
             if scale < 1 and self.format == "jpeg":
                 self._image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             upright = ImageOps.exif_transpose(_flattened(self._image))
             if (upright.width > upright.height) != (width > height):
-                dpi_x, dpi_y = dpi_y, dpi_x
                 width, height = height, width
-            dpi = max(dpi_x, dpi_y)
-            # A fax has twice as many dots across as down: its pixels are made square, or no engine reads it.
-            target = (max(1, round(width * scale * dpi / dpi_x)), max(1, round(height * scale * dpi / dpi_y)))
+                square = square[::-1]
+            target = (max(1, round(square[0] * scale)), max(1, round(square[1] * scale)))
             if target != upright.size:
                 upright = upright.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
         notes = () if scale == 1 else (f"scaled from {width} x {height} pixels to {target[0]} x {target[1]}",)
@@ -183,8 +184,8 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 def _with_orientation(result: Image.Image, source: Image.Image) -> Image.Image:
     # `exif_transpose` asks the image itself, and a new one has forgotten.
-    if orientation := source.getexif().get(0x0112):
-        result.getexif()[0x0112] = orientation
+    if orientation := source.getexif().get(_ORIENTATION):
+        result.getexif()[_ORIENTATION] = orientation
     return result
 
 

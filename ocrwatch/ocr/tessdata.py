@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,18 +14,14 @@ _SUFFIX = ".traineddata"
 
 
 def find_tessdata(explicit: Path | None = None) -> Path:
-    """The folder of the language data: `explicit`, else TESSDATA_PREFIX, else where distributions put it.
+    """The folder of the language data: `explicit`, or one within it, else where distributions put it.
 
     Raises MissingPart when there is none; a place that is named excludes the others.
     """
-    prefix = os.environ.get("TESSDATA_PREFIX")
-    named = explicit or (Path(prefix) if prefix else None)
-    # TESSDATA_PREFIX has meant the folder itself and the one above it, by version.
-    candidates = (named, named / "tessdata") if named else _FOLDERS
-    for folder in candidates:
+    for folder in (explicit, explicit / "tessdata") if explicit else _FOLDERS:
         if any(folder.glob(f"*{_SUFFIX}")):
             return folder
-    where = f"in {named}" if named else "on this machine"
+    where = f"in {explicit}" if explicit else "on this machine"
     raise MissingPart(f"there is no Tesseract language data {where}", "apt install tesseract-ocr-eng tesseract-ocr-osd")
 
 

@@ -4,7 +4,7 @@ Options (the first frame): engine; tessdata, license_file, openssl (paths or nul
 `AsposeOptions`); alternatives; threads.
 Hello: engine, version, languages (canonical codes), licensed, licence (see `Licence`, or null), sandbox (see `Confinement`).
 
-Operations: `inspect {}` -> {format, pages}; `recognize {page, languages, psm, pdf_text, dpi, max_pixels}` -> a PageResult, with a
+Operations: `inspect {}` -> {format, pages}; `recognize {page, languages, psm, pdf_text}` -> a PageResult, with a
 progress frame (`stage`: READING) unless it has a text layer; both of the file whose `descriptor` comes with the request.
 `prove {languages}` -> {shown, read, proven}: what a page made on the spot shows, what was read there, whether that will do.
 """
@@ -118,8 +118,7 @@ class _Worker:
         document, page = self._opened.document(request["descriptor"]), int(request["page"])
         if not 1 <= page <= document.pages:
             raise UsageError(f"there is no page {page}, the document has {document.pages}")
-        max_pixels = min(int(request.get("max_pixels") or DEFAULT_MAX_PIXELS), self._engine.max_pixels)
-        bounds = Bounds(dpi=float(request.get("dpi") or DEFAULT_DPI), max_pixels=max_pixels)
+        bounds = Bounds(max_pixels=min(DEFAULT_MAX_PIXELS, self._engine.max_pixels))
         begun = time.monotonic()
         layer = document.text_layer(page, PdfText(request.get("pdf_text", PdfText.AUTO)), dpi=bounds.dpi)
         if layer is not None:

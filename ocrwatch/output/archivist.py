@@ -10,12 +10,16 @@ from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import IllegalTransition, JobState
 from ocrwatch.log_events import LogEvent, of_file
+from ocrwatch.output.refusals import Refusals
 from ocrwatch.treatment import MovePlan, Treatment
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 60.0
+_REST_S = 120.0  # of a scan that could not go, at first: more than a look, or it would be the first one again
 _BATCH = 200
+NEWER = "it is read again when its size or its time is another: if it does not come by itself, `touch` it"
+"""What becomes of a scan whose content is another than that which was read."""
 
 
 def shown(place: str) -> str:
@@ -40,6 +44,7 @@ class Archivist:
         self._scope = scope
         self._clock = clock
         self._wall_clock = wall_clock
+        self._refusals = Refusals(first_s=_REST_S, clock=clock)
         self._next_s = clock()
 
     @property
@@ -55,8 +60,9 @@ class Archivist:
             return self._next_s - self._clock()
         self._next_s = self._clock() + min(_LOOK_S, max(1.0, plan.after_s))
         before = self._wall_clock() - plan.after_s
-        for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, scope=self._scope(), limit=_BATCH):
-            if job.changed <= before and not self._archive(job, plan):
+        limit = _BATCH + self._refusals.resting()
+        for job in self._journal.in_state(JobState.DONE, inbox=self._treatment.inbox, scope=self._scope(), limit=limit):
+            if job.changed <= before and not self._refusals.rests(job) and not self._archive(job, plan):
                 break  # a mount is away: the next scan would only wait for it as well
         return self._next_s - self._clock()
 
@@ -76,10 +82,15 @@ class Archivist:
         except SourceVanished:
             self._journal.gone(job.inbox, job.path)
         except SourceChanged:
-            log.info("%s changed and is not archived; its newer version is taken", job.path)
+            if self._refusals.refused(job):
+                log.info("%s is no longer what was read and is not archived; %s", job.path, NEWER)
+        except ShareOffline as error:
+            log.warning("%s cannot be archived now: %s", job.path, error)
+            self._refusals.held_up(job)
+            return False
         except Infrastructure as error:
             log.warning("%s cannot be archived now: %s", job.path, error)
-            return not isinstance(error, ShareOffline)
+            self._refusals.refused(job)
         else:
             self._archived(job, f"{plan.tree.path}/{place}")
         return True

@@ -20,6 +20,8 @@ from ocrwatch.intake.entries import Identity
 
 SCHEMA_VERSION = 1
 PAGE_SEPARATOR = "\f"
+MOST_METADATA_BYTES = 256 * 2**20
+"""The longest JSON that is written, and read: fifty thousand pages with forty edits each have less."""
 
 # One character for one: offsets of edits hold in the cleaned text too. A form feed separates pages and nothing else.
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")

@@ -20,15 +20,16 @@ from ocrwatch.journal.journal import Journal, directory_of
 from ocrwatch.journal.records import Event, Job, Scope, iso
 from ocrwatch.journal.states import IllegalTransition, JobState
 from ocrwatch.log_events import LogEvent, of_file
-from ocrwatch.output.archivist import shown
+from ocrwatch.output.archivist import NEWER, shown
 from ocrwatch.output.quarantine import Reason
+from ocrwatch.output.refusals import Refusals
 from ocrwatch.treatment import MovePlan, Treatment
 from ocrwatch.worker.share import Reach
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
-_REST_S = 60.0  # of a file that cannot go now, and of all when a mount is away
+_REST_S = 60.0  # of a file that cannot go now, at first, and of all when a mount is away
 _BATCH = 200
 _MOST_EVENTS = 20
 _SET_ASIDE = (JobState.FAILED, JobState.POISON)
@@ -50,9 +51,8 @@ class Quarantinist:
         self._journal = journal
         self._treatment = treatment
         self._scope = scope
-        self._clock = clock
         self._wall_clock = wall_clock
-        self._resting: dict[int, float] = {}
+        self._refusals = Refusals(first_s=_REST_S, clock=clock)
         self._tidied: set[str] = set()
 
     @property
@@ -66,16 +66,14 @@ class Quarantinist:
         """Move what is due, in and out; seconds until the next look."""
         plan = self._treatment.quarantine
         assert plan is not None
-        now = self._clock()
-        self._resting = {job: until_s for job, until_s in self._resting.items() if until_s > now}
         before = self._wall_clock() - plan.after_s
         scope = self._scope()
         unsettled = [job for job in self._journal.on_the_way(self._treatment.inbox) if scope.holds(job.path)]
-        limit = _BATCH + len(self._resting)
+        limit = _BATCH + self._refusals.resting()
         failed = self._journal.in_state(*_SET_ASIDE, inbox=self._treatment.inbox, scope=scope, limit=limit)
         due = [job for job in failed if job.moved_to is None and job.changed <= before]
         for job in unsettled + due:
-            if job.id not in self._resting and not self._move(job, plan):
+            if not self._refusals.rests(job) and not self._move(job, plan):
                 return _REST_S  # a mount is away: the next file would only wait for it as well
         return _LOOK_S
 
@@ -90,8 +88,12 @@ class Quarantinist:
                 self._set_aside(job, plan)
         except Infrastructure as error:
             log.warning("%s cannot be moved now: %s", job.path, error)
-            self._resting[job.id] = self._clock() + _REST_S
-            return not isinstance(error, ShareOffline)
+            is_away = isinstance(error, ShareOffline)
+            if is_away or job.moved_to is not None:  # or somebody waits for it
+                self._refusals.held_up(job)
+            else:
+                self._refusals.refused(job)
+            return not is_away
         return True
 
     # -- out of the inbox ----------------------------------------------------------------------------------------
@@ -119,7 +121,8 @@ class Quarantinist:
         except SourceVanished:
             self._stays(job, tree, plan)  # and the inbox sees that it is gone
         except SourceChanged:
-            log.info("%s changed and is not set aside; its newer version is taken", job.path)
+            if self._refusals.refused(job):
+                log.info("%s is no longer what was read and is not set aside; %s", job.path, NEWER)
             self._stays(job, tree, plan)
         else:
             self._is_aside(job, f"{plan.tree.path}/{place}")

@@ -15,19 +15,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from ocrwatch.errors import ForeignFile, OcrwatchError
+from ocrwatch.errors import CorruptFile, ForeignFile, OcrwatchError
 from ocrwatch.intake import beneath
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.ignore import PDF_SUFFIX, SCAN_SUFFIXES
 from ocrwatch.output import files
-from ocrwatch.output.document import Change, Claims, Document, claims, render
+from ocrwatch.output.document import MOST_METADATA_BYTES, Change, Claims, Document, claims, render
 from ocrwatch.output.document import read_back as document_of
 from ocrwatch.output.files import Likeness
 
 TEXT_SUFFIX, METADATA_SUFFIX, HOCR_SUFFIX = ".txt", ".json", ".hocr"
 _NAME_MAX_BYTES = 255
 _HASH_DIGITS = 16
-_METADATA_MAX_BYTES = 64 * 1024 * 1024
 
 
 class Naming(StrEnum):
@@ -195,7 +194,7 @@ def publish(
     hocr: Path | None = None,
     pdf: Path | None = None,
 ) -> Published:
-    """Write the files, or raise ForeignFile, OutputUnwritable or ShareOffline and leave nothing new that counts.
+    """Write the files, or raise ForeignFile, CorruptFile, OutputUnwritable or ShareOffline and leave nothing new that counts.
 
     hocr, pdf: files of ours that hold the hOCR and the searchable PDF; None for none, and one that stands there is left alone.
     But a PDF of ours that could not be made anew (`pdf_reason`) goes: it shows what was read before. One that is somebody else's
@@ -217,6 +216,11 @@ def publish(
         pdf=pdf_beside.change,
         pdf_name=names.pdf.rpartition("/")[2],
     )
+    if len(rendered.metadata) > MOST_METADATA_BYTES:  # nobody would know it again
+        raise CorruptFile(
+            f"{names.metadata!r} would have {len(rendered.metadata)} bytes, and {MOST_METADATA_BYTES} are the most",
+            "split the scan",
+        )
     metadata = files.write_durably(
         root,
         names.metadata,
@@ -299,13 +303,13 @@ def _withdraw(root: Root, names: Names, *, before: Examined, metadata_sha256: st
 
 
 def _read(root: Root, path: str) -> bytes | None:
-    """The JSON file; None when there is none. Raises ForeignFile when it is no regular file, or far larger than ours."""
+    """A file of the pair; None when there is none. Raises ForeignFile when it is no regular file, or larger than ours."""
     with beneath.opened(root) as root_fd, files.translated(path):
         descriptor = files.open_standing(root_fd, path)
         if descriptor is None:
             return None
         with os.fdopen(descriptor, "rb") as file:
-            data = file.read(_METADATA_MAX_BYTES + 1)
-    if len(data) > _METADATA_MAX_BYTES:
+            data = file.read(MOST_METADATA_BYTES + 1)
+    if len(data) > MOST_METADATA_BYTES:
         raise ForeignFile(f"{path!r} is too large for a file of ocrwatch", "move it away")
     return data

@@ -16,7 +16,6 @@ from ocrwatch.errors import Infrastructure, OutputUnwritable, ShareOffline, Sour
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Kind
 from ocrwatch.intake.mounts import MountTable, points_below, resolve
-from ocrwatch.intake.troubles import what
 from ocrwatch.output.document import Document, Source
 from ocrwatch.output.listing import Folder
 from ocrwatch.output.sidecar import Names, SidecarState
@@ -95,13 +94,9 @@ class Reaching:
         return at, Names(text=self._at(text.root, text.names.text)[1], metadata=metadata)
 
     def _at(self, root: str, path: str) -> tuple[str, str]:
-        """The innermost mount's root that holds the path, and the path beneath it."""
+        """The innermost mount's root that holds the path, and the path beneath it. Raises ShareOffline."""
         mounts = self._mounts.current()
-        try:
-            points = points_below(resolve(root, mounts), mounts)
-        except OSError as error:
-            raise ShareOffline(f"{root!r} cannot be entered: {what(error)}", "check where its links lead") from error
-        for point in reversed(points):
+        for point in reversed(points_below(resolve(root, mounts), mounts)):
             if path == point or path.startswith(point + "/"):
                 return os.path.join(root, point), path[len(point) + 1 :]
         return root, path

@@ -1,1 +1,1 @@
-"""The daemon's surroundings: systemd, control socket, metrics, hooks."""
+"""What the daemon tells and whom: systemd and the log, the control socket with `status` and `why`, metrics, hooks."""

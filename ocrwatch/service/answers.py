@@ -28,7 +28,6 @@ from ocrwatch.treatment import Treatment
 
 _HOUR_S = 3600.0
 _MOVED = {Role.ARCHIVE: "finished", Role.QUARANTINE: "failed"}
-_NOT_THERE = AWAY
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Answers:
             "path": inbox.rules.path,
             **_territory(status.own),
             "below": [{"path": below, **_territory(each)} for below, each in status.below.items()],
-            "files": waiting + sum(count for state, count in own.items() if state not in _NOT_THERE),
+            "files": waiting + sum(count for state, count in own.items() if state not in AWAY),
             "waiting": waiting,
             "counts": own,
             "oldest_s": None if oldest is None else max(0.0, self.wall_clock() - oldest),

@@ -101,6 +101,13 @@ class _JournalHandler(logging.Handler):
     """Sends records to journald with their fields as OCRWATCH_*, and the kind of event as MESSAGE_ID."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._send(record)
+        except (OSError, ValueError, TypeError):  # as all handlers do: whoever logs has other things to do
+            self.handleError(record)
+
+    @staticmethod
+    def _send(record: logging.LogRecord) -> None:
         priority = 3 if record.levelno >= logging.ERROR else 4 if record.levelno >= logging.WARNING else 6
         text = record.getMessage()
         if record.exc_info:

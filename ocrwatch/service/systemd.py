@@ -10,10 +10,14 @@ with contextlib.suppress(ImportError):  # the service must also run where system
     from systemd import daemon as _daemon
 
 
-def notify(**values: object) -> None:
-    """Tell the service manager, for instance `notify(READY=1, STATUS="...")`."""
+def notify(**values: object) -> bool:
+    """Tell the service manager, for instance `notify(READY=1, STATUS="...")`. False when it could not be told: never an error."""
     if "NOTIFY_SOCKET" in os.environ and "_daemon" in globals():
-        _daemon.notify("\n".join(f"{name}={value}" for name, value in values.items()))
+        try:
+            _daemon.notify("\n".join(f"{name}={value}" for name, value in values.items()))
+        except OSError:
+            return False
+    return True
 
 
 def monotonic_usec() -> int:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import select
-import signal
 import sys
 import termios
 import textwrap
@@ -25,6 +24,7 @@ import click
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.service.control import NoDaemon
 from ocrwatch.service.logs import printable
+from ocrwatch.service.signals import signals_into
 from ocrwatch.service.view import Values, duration, status_lines
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 EVERY_S = 2.0
 _OLD_S = 5 * EVERY_S
 _LOOK_S = 0.25  # for a key, and whether the window has another size
+_ENDS = (b"q", b"Q")
 _FOOT = f"every {EVERY_S:.0f} s; q ends"
 _SENTENCE = re.compile(r" |model |ocr |hour |no ")
 # The groups are named for the styles that they get. Anchored, or a path could colour itself.
@@ -60,16 +61,12 @@ def watch(ask: Ask, *, wall_clock: Callable[[], float]) -> None:
     from rich.console import Console
 
     console = Console()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the terminal would stay as it is here
-    try:
+    # Not by an exception, which a library that is at work just then may swallow, or leave the terminal as it is.
+    with signals_into(set()) as told:
         if console.is_terminal and not console.is_dumb_terminal:
-            _on_screen(ask, console)
+            _on_screen(ask, console, told)
         else:
-            _as_lines(ask, wall_clock)
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            _as_lines(ask, wall_clock, told)
 
 
 def lines_of(ask: Ask) -> list[str]:
@@ -107,22 +104,26 @@ def styled(line: str) -> Text:
     return text
 
 
-def _as_lines(ask: Ask, wall_clock: Callable[[], float]) -> None:
-    pause = threading.Event()
+def _as_lines(ask: Ask, wall_clock: Callable[[], float], told: int) -> None:
+    latest = Latest(ask, clock=time.monotonic)
+    for _ in range(round(_OLD_S / _LOOK_S)):
+        if latest.wait(_LOOK_S) or select.select([told], [], [], 0)[0]:
+            break
     while True:
         at = datetime.fromtimestamp(wall_clock(), UTC).astimezone()
-        for line in (f"-- {at:%Y-%m-%d %H:%M:%S}", *lines_of(ask), ""):
+        for line in (f"-- {at:%Y-%m-%d %H:%M:%S}", *latest.lines(), ""):
             click.echo(line)
-        pause.wait(EVERY_S)
+        if select.select([told], [], [], EVERY_S)[0]:
+            return
 
 
-def _on_screen(ask: Ask, console: Console) -> None:
+def _on_screen(ask: Ask, console: Console, told: int) -> None:
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
     latest, before = Latest(ask, clock=time.monotonic), None
-    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+    with _keys(told) as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         latest.wait(_LOOK_S)
         while True:
             now = (latest.lines(), console.size)
@@ -130,7 +131,7 @@ def _on_screen(ask: Ask, console: Console) -> None:
                 before = now
                 shown = [styled(line) for line in fitted(now[0], width=now[1].width, height=now[1].height - 2)]
                 live.update(Group(*shown, "", Text(_FOOT, style="dim")), refresh=True)
-            if pressed(_LOOK_S) in (b"q", b"Q"):
+            if pressed(_LOOK_S) in _ENDS:
                 return
 
 
@@ -147,9 +148,9 @@ class Latest:
         self._now = (clock(), ["asking the daemon"])
         threading.Thread(target=self._again_and_again, name="status", daemon=True).start()
 
-    def wait(self, seconds: float) -> None:
-        """Until there is an answer, or so long."""
-        self._known.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Until there is an answer, or so long; whether there is one."""
+        return self._known.wait(seconds)
 
     def lines(self) -> list[str]:
         """The status in lines; the last one tells when it is an old one."""
@@ -167,15 +168,16 @@ class Latest:
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Callable[[float], bytes]]:
-    """What waits up to so many seconds for a key, and gives it; nothing where standard input is no terminal."""
+def _keys(told: int) -> Iterator[Callable[[float], bytes]]:
+    """What waits up to so many seconds for a key, and gives it; a signal is one that ends. Only that without a terminal."""
     descriptor = sys.stdin.fileno()
-    watched = [descriptor] if os.isatty(descriptor) else []
+    has_keys = os.isatty(descriptor)
 
     def pressed(seconds: float) -> bytes:
-        return os.read(descriptor, 1) if select.select(watched, [], [], seconds)[0] else b""
+        ready, _, _ = select.select([told, descriptor] if has_keys else [told], [], [], seconds)
+        return _ENDS[0] if told in ready else os.read(descriptor, 1) if ready else b""
 
-    if not watched:
+    if not has_keys:
         yield pressed
         return
     before = termios.tcgetattr(descriptor)

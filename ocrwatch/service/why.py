@@ -140,7 +140,7 @@ def _history(job: Job, journal: Journal) -> dict[str, Any]:
         "job": job.id,
         "tries": job.tries,
         "pages": job.pages,
-        "pages_done": sum(p.state in (PageState.RECOGNIZED, PageState.CORRECTED) for p in pages),
+        "pages_done": sum(p.state is PageState.RECOGNIZED for p in pages),
         "page": next(in_work, None) if job.state is JobState.SPOOLED else None,
         "failed_pages": [{"page": p.number, "detail": p.detail} for p in pages if p.state is PageState.FAILED],
         "hard_pages": [_of_page(p) for p in pages if p.state is not PageState.FAILED and _is_hard(p)],

@@ -1,1 +1,1 @@
-"""Supervised child processes: frames, the worker's side (child) and the parent's side (process)."""
+"""Child processes: frames, the child's side and its confinement, the parent's side, and trees of files that one reaches."""

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Protocol
 
-from ocrwatch.errors import ShareOffline, WorkerDied, WorkerTimedOut
+from ocrwatch.errors import OcrwatchError, ShareOffline, WorkerDied, WorkerTimedOut
 from ocrwatch.intake.mounts import MountTable
-from ocrwatch.worker import operations
+from ocrwatch.worker import frames, operations
 from ocrwatch.worker.operations import OPERATIONS, Tell, Values
 from ocrwatch.worker.process import WorkerSpec
 from ocrwatch.worker.supervised import Supervised, spawning
@@ -46,7 +46,7 @@ class RemoteAccess:
     def __init__(self, name: str, *, clock: Callable[[], float], answer_s: float = _ANSWER_S) -> None:
         self._name = name
         self._answer_s = answer_s
-        self._worker = Supervised(spawning(lambda: WorkerSpec(module=operations.__name__)), idle_s=_IDLE_S, clock=clock)
+        self._worker = Supervised(spawning(_spec), idle_s=_IDLE_S, clock=clock)
         self._hangs = 0
         self._is_closed = False
         # The kernel's death signal follows the thread that starts a child, so one thread that stays starts them all.
@@ -80,10 +80,25 @@ class RemoteAccess:
         if hangs != self._hangs:  # the mount hung while this waited for its turn: sixteen jobs must not wait a minute each
             raise WorkerTimedOut("the mount gave no answer to the request before")
         try:
-            return self._worker.call(request, deadline_s=self._answer_s, progress=tell)
+            self._start(tell)
+            return self._worker.ask(request, deadline_s=self._answer_s, progress=tell)
         except WorkerTimedOut:
             self._hangs += 1
             raise
+
+    def _start(self, tell: Tell | None) -> None:
+        try:
+            self._worker.ensure(tell)
+        except (WorkerDied, WorkerTimedOut):
+            raise
+        except OcrwatchError as error:  # no process is to be had, or the mount holds the one before though it was killed
+            message = f"the share of inbox {self._name} cannot be asked: {error.message}"
+            raise ShareOffline(message, error.remedy or "check the mount and its server") from error
+
+
+def _spec() -> WorkerSpec:
+    # What is read back of a text is as long as what was published.
+    return WorkerSpec(module=operations.__name__, answer_bytes=frames.MAX_FRAME_BYTES)
 
 
 class MountAccess:

@@ -1,7 +1,7 @@
 """Length-framed JSON messages on a socket between parent and worker. Owns the wire format, nothing else.
 
-A frame is four bytes of length (big-endian) and that many bytes of UTF-8 JSON, one object. JSON, not pickle: a
-worker handles hostile files and must not be able to run code in the parent.
+A frame is four bytes of length (big-endian) and that many bytes of JSON, one object, in UTF-8 with lone surrogates (of file names
+that are not UTF-8) as they are. JSON, not pickle: a worker handles hostile files and must not be able to run code in the parent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import socket
 import struct
 from typing import Any
 
-MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_FRAME_BYTES = 512 * 1024 * 1024
+"""The result of fifty thousand pages, on its way to a share, is shorter."""
+
+USUAL_FRAME_BYTES = 64 * 1024 * 1024
 _HEADER = struct.Struct(">I")
 
 
@@ -20,11 +23,15 @@ class FrameError(Exception):
     """The other side closed, or sent what is no frame."""
 
 
+class FrameTooLarge(FrameError):
+    """The message is longer than any frame; nothing of it was sent."""
+
+
 def encode(message: dict[str, Any]) -> bytes:
-    """One message as a frame. Lone surrogates (file names that are not UTF-8) survive as JSON escapes."""
-    body = json.dumps(message, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    """One message as a frame. Raises FrameTooLarge."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
     if len(body) > MAX_FRAME_BYTES:
-        raise FrameError(f"message of {len(body)} bytes is larger than {MAX_FRAME_BYTES}")
+        raise FrameTooLarge(f"message of {len(body)} bytes is larger than {MAX_FRAME_BYTES}")
     return _HEADER.pack(len(body)) + body
 
 
@@ -51,7 +58,7 @@ def _finite(digits: str) -> float:
 class FrameReader:
     """Cuts a byte stream into messages of at most `limit_bytes`. Feed it what arrives; it keeps what is not whole yet."""
 
-    def __init__(self, limit_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, limit_bytes: int = USUAL_FRAME_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._buffer = bytearray()
 

@@ -27,12 +27,11 @@ from collections.abc import Collection, Iterator
 from ocrwatch.errors import MissingPart
 from ocrwatch.intake.entries import Kind, kind_of
 from ocrwatch.intake.ignore import OWN_PREFIX
-from ocrwatch.output.document import claims
+from ocrwatch.output.document import MOST_METADATA_BYTES, claims
 from ocrwatch.worker import child
 from ocrwatch.worker.rights import User, may_stat
 
 _MOST_FILES = 500
-_MOST_DESCRIPTION_BYTES = 256 * 2**20  # that of ten thousand pages is smaller
 
 
 def start(options: child.Message) -> tuple[child.Message, dict[str, child.Handler]]:
@@ -180,8 +179,8 @@ def _described(request: child.Message) -> child.Message:
     descriptor = os.open(request["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        data = file.read(_MOST_DESCRIPTION_BYTES + 1) if is_file else b""
-    said = claims(data) if len(data) <= _MOST_DESCRIPTION_BYTES else None
+        data = file.read(MOST_METADATA_BYTES + 1) if is_file else b""
+    said = claims(data) if len(data) <= MOST_METADATA_BYTES else None
     return {} if said is None else {"has_pdf": bool(said.pdf_sha256), "pdf_reason": said.pdf_reason}
 
 

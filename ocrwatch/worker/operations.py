@@ -62,15 +62,13 @@ def _completeness(arguments: Values, _: Tell) -> Values:
 
 
 def _spool(arguments: Values, tell: Tell) -> Values:
-    return asdict(
-        spool.copy(
-            Root.from_json(arguments["root"]),
-            arguments["path"],
-            expected=Identity.from_json(arguments["expected"]),
-            destination=Path(arguments["destination"]),
-            tell=lambda size: tell({"spooled_bytes": size}),  # a large scan on a slow share moves, it does not hang
-        )
-    )
+    return spool.copy(
+        Root.from_json(arguments["root"]),
+        arguments["path"],
+        expected=Identity.from_json(arguments["expected"]),
+        destination=Path(arguments["destination"]),
+        tell=lambda size: tell({"spooled_bytes": size}),  # a large scan on a slow share moves, it does not hang
+    ).to_json()
 
 
 def _examine(arguments: Values, _: Tell) -> Values:

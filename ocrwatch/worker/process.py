@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerTimedOut, from_wire
+from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerRefused, WorkerTimedOut, from_wire
 from ocrwatch.worker import frames
 from ocrwatch.worker.lifeline import Lifeline
 
@@ -48,10 +48,9 @@ class WorkerSpec:
     module: str
     options: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # a token may be among it
-    directory: Path | None = None
     start_s: float = 30.0
     memory_bytes: int | None = None
-    answer_bytes: int = frames.MAX_FRAME_BYTES
+    answer_bytes: int = frames.USUAL_FRAME_BYTES
     grace_s: float = 2.0
     ended: threading.Event = field(default_factory=threading.Event, compare=False)
 
@@ -160,6 +159,8 @@ class WorkerProcess:
             self._channel.settimeout(deadline_s)
             frames.send(self._channel, message, descriptor=descriptor)
             reply = self._await_reply(deadline_s, total_s, progress)
+        except frames.FrameTooLarge as error:
+            raise WorkerRefused(f"{self._spec.module} cannot be told: {error}") from error
         except frames.FrameError as error:
             self.kill()
             raise self._death(f"was killed: {error}") from error
@@ -237,7 +238,6 @@ def _spawn(spec: WorkerSpec, channel: socket.socket) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=_environment(spec),
-            cwd=spec.directory,
         )
     if spec.memory_bytes is not None:
         _bound_reserved(process.pid, spec.memory_bytes * _RESERVED_PER_HELD)

@@ -95,7 +95,7 @@ class Share:
             "expected": expected.to_json(),
             "destination": str(destination),
         }
-        return Spooled(**self._access.run("spool", arguments))
+        return Spooled.from_json(self._access.run("spool", arguments))
 
     def examine(self, root: Root, names: Names, *, known: Collection[str] = ()) -> Examined:
         """`sidecar.examine`."""

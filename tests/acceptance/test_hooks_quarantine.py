@@ -92,6 +92,10 @@ def test_file_that_fails_is_set_aside_explained_and_brought_back(service: Hooked
     why = service.command("why", str(service.inbox / "sub" / "locked.pdf"))
     assert why.returncode == 0
     assert "ocrwatch retry" in why.stdout
+    there = service.command("why", str(moved)).stdout
+    assert "the file asked for lies in the quarantine" in there
+    assert "a password" in there
+    assert "ocrwatch retry" in there
     service.wait_for("sub/open.png", "done")
     assert service.command("retry", str(service.inbox / "sub" / "locked.pdf")).returncode == 0
     wait_until(lambda: service.why("sub/locked.pdf")["tries"] == 2, what="another try")

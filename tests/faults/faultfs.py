@@ -2,7 +2,8 @@
 
 Run as a process of its own: `python -m tests.faults.faultfs FOLDER POINT RULES SOURCE`. RULES is a JSON file, read before
 each operation, so that a test changes the faults by renaming another one over it; without the file nothing fails. A rule is
-`{"op": NAME or "*", "error": ERRNO, "name": PATTERN, "bytes": [FROM, TO]}`; the last two are optional.
+`{"op": NAME or "*", "error": ERRNO, "name": PATTERN, "bytes": [FROM, TO]}`; the last two are optional. `{"ahead_s": SECONDS}`
+puts its clock ahead.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class FaultFS(mfusepy.Operations):  # type: ignore[misc] # no type information i
         for rule in self._in_force():
             begin, end = rule.get("bytes", (0, sys.maxsize))
             touched = offset < end and offset + size >= begin
-            if rule["op"] in (op, "*") and fnmatch.fnmatch(path.rpartition("/")[2], rule.get("name", "*")) and touched:
+            if rule.get("op") in (op, "*") and fnmatch.fnmatch(path.rpartition("/")[2], rule.get("name", "*")) and touched:
                 number = getattr(errno, rule["error"])
                 raise OSError(number, os.strerror(number), path)
         return self._folder + path
@@ -52,7 +53,8 @@ class FaultFS(mfusepy.Operations):  # type: ignore[misc] # no type information i
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
         status = os.lstat(self._at(path, "getattr"))
-        times = {"st_atime": status.st_atime_ns, "st_mtime": status.st_mtime_ns, "st_ctime": status.st_ctime_ns}
+        ahead_ns = 10**9 * sum(rule.get("ahead_s", 0) for rule in self._in_force())
+        times = {f"st_{time}": getattr(status, f"st_{time}_ns") + ahead_ns for time in ("atime", "mtime", "ctime")}
         return {name: getattr(status, name) for name in _STATUS} | times
 
     def readdir(self, path: str, fh: int) -> list[str]:

@@ -14,6 +14,8 @@ import sys
 import termios
 from collections.abc import Sequence
 
+from tests.faults.waiting import wait_until
+
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _HOME = "\x1b[H"
 
@@ -50,9 +52,9 @@ class Terminal:
 
     def end(self, *, timeout_s: float = 10.0) -> int:
         """Wait for the end of the command; its exit status."""
-        status = self.process.wait(timeout=timeout_s)
+        wait_until(lambda: self.screen() is not None and self.process.poll() is not None, timeout_s=timeout_s)
         self.screen()
-        return status
+        return self.process.wait()
 
     def is_left_as_found(self) -> bool:
         """Whether its settings are what they were, the cursor is shown, and the former screen is back."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocrwatch.worker.frames import MAX_FRAME_BYTES
+from ocrwatch.worker.frames import USUAL_FRAME_BYTES
 from ocrwatch.worker.process import WorkerSpec
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 def scripted(
-    *, start_s: float = 20.0, memory_bytes: int | None = None, answer_bytes: int = MAX_FRAME_BYTES, **options: Any
+    *, start_s: float = 20.0, memory_bytes: int | None = None, answer_bytes: int = USUAL_FRAME_BYTES, **options: Any
 ) -> WorkerSpec:
     """The specification of a scripted worker with these options."""
     limits = {"start_s": start_s, "memory_bytes": memory_bytes, "answer_bytes": answer_bytes}

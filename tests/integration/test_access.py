@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from ocrwatch.errors import ShareOffline
+from ocrwatch.errors import Infrastructure, MissingPart, OcrwatchError, ShareOffline
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.mounts import MountTable
@@ -115,5 +116,42 @@ def test_requests_that_wait_behind_one_that_hangs_fail_with_it_and_later_ones_do
         assert time.monotonic() - begin < 8.0, "each of them waited for itself"
         assert access._worker.snapshot().deaths == 1
         assert access.run("noise", {}) == {"said": True}
+    finally:
+        access.close()
+
+
+def test_share_whose_process_not_even_kill_ends_is_away_until_it_is_gone() -> None:
+    """A mount that hangs holds it in the kernel: whoever asks meanwhile hears that the share is away, at once."""
+    access = RemoteAccess("nas", clock=time.monotonic)
+    access._worker._begin = spawning(lambda: scripted())
+    access.run("noise", {})
+    process = access._worker._process
+    assert process is not None
+    held = cast(Any, SimpleNamespace(alive=True, pid=process.pid, kill=lambda: None, release=lambda: None, stop=lambda: None))
+    access._worker._process = held
+    try:
+        access._worker.discard(OcrwatchError("hung"))
+        with pytest.raises(ShareOffline, match=f"process {process.pid} was killed and does not end"):
+            access.run("noise", {})
+        held.alive = False
+        access.run("noise", {})
+    finally:
+        process.stop()
+        access.close()
+
+
+@pytest.mark.parametrize("error", [Infrastructure("no memory", "get some"), MissingPart("no module", "get some")])
+def test_share_that_cannot_be_asked_for_want_of_a_process_is_away(error: OcrwatchError) -> None:
+    """No more processes, or a broken installation: it says so, and what to do."""
+    access = RemoteAccess("nas", clock=time.monotonic)
+
+    def refuse(*_: object) -> Any:
+        raise error
+
+    access._worker._begin = refuse
+    try:
+        for _ in range(2):  # the second time it is in back-off
+            with pytest.raises(ShareOffline, match=f"cannot be asked: {error.message}; get some"):
+                access.run("noise", {})
     finally:
         access.close()

@@ -22,7 +22,7 @@ from ocrwatch.errors import (
     UnsupportedFile,
 )
 from ocrwatch.ocr.engine import PdfText
-from ocrwatch.ocr.pages import Bounds, Document, TextLayer, open_document
+from ocrwatch.ocr.pages import DEFAULT_MAX_PIXELS, MAX_SIDE_PX, Bounds, Document, TextLayer, open_document
 from tests.faults import hostile
 
 INK, PAPER = 0, 255
@@ -168,6 +168,25 @@ def test_fax_has_square_pixels(opened: Opener, tmp_path: Path) -> None:
     rendered = opened(tmp_path / "fax.tif").render(1, Bounds())
     assert rendered.dpi == pytest.approx(204)
     assert rendered.image.size == pytest.approx((1728, 1100 * 204 / 98), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "stated", "bound_px"),
+    [((1240, 877), (1200, 600), 600_000), ((844, 738), (600, 150), 600_000), ((100, 20_000), (2400, 600), DEFAULT_MAX_PIXELS)],
+)
+def test_oblong_pixels_stay_within_the_bounds(
+    opened: Opener, tmp_path: Path, size: tuple[int, int], stated: tuple[int, int], bound_px: int
+) -> None:
+    """Made square they are up to four times as many: a fax of a few kilobytes must not take all memory."""
+    Image.new("1", size, 1).save(tmp_path / "fax.tif", compression="group4", dpi=stated)
+    rendered = opened(tmp_path / "fax.tif").render(1, Bounds(max_pixels=bound_px))
+    width, height = rendered.image.size
+    width_in, height_in = size[0] / stated[0], size[1] / stated[1]
+    assert width * height <= bound_px * 1.01
+    assert max(width, height) <= MAX_SIDE_PX
+    assert width / height == pytest.approx(width_in / height_in, rel=0.01)
+    assert rendered.dpi == pytest.approx(width / width_in, rel=0.01)
+    assert rendered.warnings == (f"scaled from {size[0]} x {size[1]} pixels to {width} x {height}",)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "TIFF", "PNG"])

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from ocrwatch.correction.edits import Edit, Reason
-from ocrwatch.errors import ForeignFile, OutputUnwritable
+from ocrwatch.errors import CorruptFile, ForeignFile, OutputUnwritable
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
+from ocrwatch.intake.mounts import read_mounts
+from ocrwatch.output import sidecar
 from ocrwatch.output.document import Document, Page, PageStatus, Source, raw_pages
 from ocrwatch.output.files import Likeness
-from ocrwatch.output.sidecar import Naming, Published, SidecarState, examine, names, publish
+from ocrwatch.output.sidecar import Names, Naming, Published, SidecarState, examine, names, publish
+from ocrwatch.service.onlook import pdf_of
 from tests.faults.calls import failing
 
 RAW = Document(
@@ -299,3 +302,25 @@ def test_planted_node_is_foreign_and_not_followed(tmp_path: Path, name: str, kin
     with pytest.raises(ForeignFile):
         put(tmp_path)
     assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_long_description_of_ours_is_known_by_whoever_reads_it(tmp_path: Path) -> None:
+    """A book with an edit in every line: what we wrote must not be taken for somebody else's, or it is never replaced."""
+    put(tmp_path, replace(RAW, pages=(replace(RAW.pages[0], detail="x" * 80 * 2**20),)))
+    assert state(tmp_path) is SidecarState.OURS
+    absolute = Names(text=str(tmp_path / NAMES.text), metadata=str(tmp_path / NAMES.metadata))
+    assert pdf_of(absolute, table=read_mounts()) == {"pdf_reason": "none was wanted when its text was written"}
+    put(tmp_path, CORRECTED)
+    assert examine(Root(str(tmp_path)), NAMES).corrected
+
+
+def test_description_that_nobody_would_know_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to do, and what stands there stays; up to the bound everything is as ever."""
+    put(tmp_path)
+    size_bytes = (tmp_path / NAMES.metadata).stat().st_size
+    monkeypatch.setattr(sidecar, "MOST_METADATA_BYTES", size_bytes)
+    assert state(tmp_path) is SidecarState.OURS
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CorruptFile, match=r"scan\.pdf\.json.* would have .* bytes, .* are the most; split the scan"):
+        put(tmp_path, replace(CORRECTED, pages=CORRECTED.pages * 9))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

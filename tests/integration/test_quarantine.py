@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -169,6 +170,28 @@ def test_file_that_changed_since_it_failed_stays(stage: Stage) -> None:
     assert stage.files() == {"inbox/a/scan.pdf": OTHER}
     assert stage.reasons() == {}
     assert stage.job().state is JobState.FAILED
+
+
+def test_file_whose_content_changed_behind_its_time_is_told_once_and_rests(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The inbox sees no newer version of it: it is not to be taken aside and put back for ever, nor a newer one promised."""
+    stage.fail()
+    file = stage.inbox / "a/scan.pdf"
+    before = file.stat()
+    file.write_bytes(OTHER)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    tries = failing(monkeypatch, "_verify", 0, times=0, module=archiving)  # only counted
+    caplog.set_level(logging.INFO)
+    stage.pass_by(24 * 3600)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "a/scan.pdf is no longer what was read and is not set aside" in line
+    assert "`touch` it" in line
+    assert 2 <= len(tries) <= 20
+    file.write_bytes(DATA)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    stage.pass_by(7 * 3600)
+    assert stage.files() == {"quarantine/in/a/scan.pdf": DATA}
 
 
 def test_file_that_was_never_read_is_set_aside_as_it_is(stage: Stage) -> None:

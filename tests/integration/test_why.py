@@ -77,7 +77,7 @@ _ANSWERS = {
     "absent/a.pdf": ("unknown", "absent"),
     "done.png.txt": ("ignored", "ours"),
     "done.png.ocr.pdf": ("ignored", "ours"),
-    "../bad/a.pdf": ("ignored", "quarantine"),
+    "../bad/in/a.pdf": ("ignored", "quarantine"),
 }
 
 
@@ -211,10 +211,10 @@ def test_status_lists_only_files_that_the_caller_could_stat(service: AskedServic
     assert [told[key] for key in ("state", "reason", "meaning", "next")] == [
         why[key] for key in ("state", "reason", "meaning", "next")
     ]
-    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {"failed": str(folder / "bad")})
+    assert (inbox["outputs"], inbox["moves"]) == (["searchable PDF"], {"failed": str(folder / "bad" / "in")})
     shown = service.command("status").stdout
     assert "  beside the text: searchable PDF" in shown
-    assert f"  moves failed files to {folder / 'bad'}" in shown
+    assert f"  moves failed files to {folder / 'bad' / 'in'}" in shown
 
 
 @_ROOT_ONLY

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ocrwatch.errors import EncryptedFile, MissingPart, WorkerDied, WorkerRefused, WorkerTimedOut
+from ocrwatch.worker import frames
 from ocrwatch.worker.process import WorkerProcess
 from tests.faults.workers import is_running, scripted
 
@@ -334,3 +335,14 @@ def test_worker_goes_with_its_parent_though_it_hangs_in_native_code(operation: s
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     assert comes_true(lambda: not is_running(pid), within_s=1)
+
+
+def test_request_that_is_too_large_to_send_costs_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it was sent, and whoever asks learns why; a share would be taken for one that gives no answer."""
+    worker = WorkerProcess(scripted())
+    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 100)
+    with pytest.raises(WorkerRefused, match="larger than 100"):
+        worker.call({"op": "echo", "text": "x" * 100}, deadline_s=10)
+    monkeypatch.undo()
+    assert worker.alive
+    worker.stop()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from ocrwatch.errors import Infrastructure, ShareOffline
+from ocrwatch.errors import Infrastructure, OcrwatchError, OutputUnwritable, ShareOffline, SourceChanged
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Entry, Identity
 from ocrwatch.journal.journal import Journal
@@ -22,13 +23,16 @@ from tests.faults.waiting import FakeClock
 
 
 class Stage:
-    """Two finished scans, and an archive that does what the test says."""
+    """Finished scans, and an archive that does what the test says."""
 
-    def __init__(self, folder: Path, on_archive: Callable[[Journal, str], None]) -> None:
+    def __init__(
+        self, folder: Path, on_archive: Callable[[Journal, str], None], *, names: Iterable[str] = ("a.pdf", "b.pdf")
+    ) -> None:
         self.asked: list[str] = []
         self.clock, self.wall = FakeClock(), FakeClock(1_700_000_000.0)
         self.journal = Journal(folder / "journal.db", wall_clock=self.wall)
-        for name in ("a.pdf", "b.pdf"):
+        self.journal._db.execute("PRAGMA synchronous = OFF")  # durability is tested elsewhere
+        for name in names:
             (job,) = self.journal.add("in", [Entry(name, Identity(size=1, mtime_ns=1))])
             self.journal.move(job.id, JobState.SPOOLED, sha256="0" * 64)
             self.journal.move(job.id, JobState.DONE)
@@ -43,6 +47,14 @@ class Stage:
         plan = SimpleNamespace(after_s=10.0, tree=SimpleNamespace(path="/srv/old", reach=lambda: reach))
         treatment = cast(Treatment, SimpleNamespace(inbox="in", archive=plan, scans=lambda _: reach))
         self.archivist = Archivist(self.journal, treatment, scope=lambda: WHOLE_INBOX, clock=self.clock, wall_clock=self.wall)
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes, and the archivist looks whenever it wants to."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            rest_s = self.archivist.step()
+            self.clock.now += rest_s
+            self.wall.now += rest_s
 
     def states(self) -> list[JobState]:
         """Of both scans."""
@@ -89,3 +101,49 @@ def test_scan_whose_name_is_no_text_is_archived_and_found_again(tmp_path: Path) 
     archived = stage.journal.job(job.id)
     assert (archived.state, archived.detail) == (JobState.ARCHIVED, "/srv/old/\\udcff.pdf")
     assert archived.moved_to == "/srv/old/\udcff.pdf"
+
+
+@pytest.mark.parametrize("error", [OutputUnwritable("no right", ""), SourceChanged("another"), ShareOffline("bad sector", "")])
+def test_scans_that_cannot_go_keep_no_later_one_back(tmp_path: Path, error: OcrwatchError) -> None:
+    """A folder in which the service may not remove anything, however many scans it has; or one bad sector."""
+    locked = 1 if isinstance(error, ShareOffline) else 450
+
+    def refuse(_: Journal, path: str) -> None:
+        if path.startswith("locked/"):
+            raise error
+
+    stage = Stage(tmp_path, refuse, names=[*(f"locked/{n}.pdf" for n in range(locked)), "open/a.pdf"])
+    stage.pass_by(600)
+    assert {job.path for job in stage.journal.in_state(JobState.ARCHIVED)} == {"open/a.pdf"}
+
+
+def test_scan_that_cannot_go_is_tried_ever_more_rarely_and_goes_when_it_can(tmp_path: Path) -> None:
+    """Each try may take a minute, and moves the scan aside and back."""
+    is_open = False
+
+    def refuse(_: Journal, path: str) -> None:
+        if path == "a.pdf" and not is_open:
+            raise OutputUnwritable("no right", "")
+
+    stage = Stage(tmp_path, refuse)
+    stage.pass_by(24 * 3600)
+    assert 5 <= stage.asked.count("a.pdf") <= 20
+    is_open = True
+    stage.pass_by(7 * 3600)
+    assert stage.states() == [JobState.ARCHIVED, JobState.ARCHIVED]
+
+
+def test_scan_whose_content_changed_behind_its_time_is_told_once_and_truly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The inbox sees no newer version of it where size and time are the same, so none is promised."""
+
+    def refuse(_: Journal, path: str) -> None:
+        raise SourceChanged(path)
+
+    stage = Stage(tmp_path, refuse, names=["a.pdf"])
+    caplog.set_level(logging.INFO)
+    stage.pass_by(24 * 3600)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "a.pdf is no longer what was read and is not archived" in line
+    assert "`touch` it" in line

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ocrwatch.config import default_path, load, parse
+from ocrwatch.config import default_path, load, parse, socket_of
 from ocrwatch.errors import ConfigError, UsageError
 from ocrwatch.problems import models_in
 from ocrwatch.quantities import parse_duration, parse_size
@@ -235,3 +235,42 @@ def test_keys_of_the_settings_are_all_walked() -> None:
     assert ("inboxes", "correction", "dictionary") in keys
     assert ("ocr", "aspose", "license_file") in keys
     assert len(keys) > len(InboxSettings.model_fields) + 20
+
+
+@pytest.mark.parametrize(
+    ("state_dir", "beneath"),
+    [("/srv/state", "/srv/state"), ("~/state", "{home}/state"), ("/srv/../srv//state/", "/srv/state"), ("2026-13-45", None)],
+)
+def test_socket_is_found_though_the_rest_of_the_file_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state_dir: str, beneath: str | None
+) -> None:
+    """`status` of a daemon that runs with an earlier version: where that would listen, whatever YAML makes of other values."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "config.yaml"
+    rest = "inboxes:\n  - path: /srv/in\n    name: 2026-13-45\n"
+    file.write_text(f"state_dir: {state_dir}\n{rest}bogus: 1\n")
+    if beneath is None:
+        with pytest.raises(ConfigError, match="is not absolute"):
+            socket_of(file)
+        return
+    assert socket_of(file) == Path(beneath.format(home=tmp_path)) / "control.sock"
+    file.write_text(f"control_socket: ~/own.sock\nstate_dir: {state_dir}\n{rest}bogus: 1\n")
+    assert socket_of(file) == tmp_path / "own.sock"
+    file.write_text(f"state_dir: {state_dir}\n{rest}")
+    assert socket_of(file) == load(file).socket_path
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "5", "null", ""])
+def test_socket_of_a_file_that_does_not_say_where_is_an_error_in_words(tmp_path: Path, value: str) -> None:
+    """Never a traceback, nor a guess."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"state_dir: {value}\ninboxes: []\n")
+    with pytest.raises(ConfigError, match="state_dir"):
+        socket_of(file)
+
+
+def test_socket_of_a_file_that_does_not_name_one_is_the_default(tmp_path: Path) -> None:
+    """As for a file that is right."""
+    file = tmp_path / "config.yaml"
+    file.write_text("bogus: 1\n")
+    assert socket_of(file) == parse("inboxes: [{path: /a}]", source="c").socket_path

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocrwatch.correction.edits import Edit, Reason
 from ocrwatch.correction.protocol import Correction, CorrectionRequest, Mode, Refusal
-from ocrwatch.correction.window import LEFT_WORDS, MOST_WORDS, RIGHT_WORDS, RunningText, windows
+from ocrwatch.correction.window import AHEAD_WORDS, LEFT_WORDS, MOST_WORDS, RunningText, windows
 from ocrwatch.correction.words import carry_case, pieces
 from ocrwatch.ocr.engine import Alternative, Word
 
@@ -67,9 +67,9 @@ def test_windows_hold_every_place_once_and_are_bounded(places: list[int]) -> Non
     found = list(windows([(at, at + 1) for at in places], count))
     assert [index for window in found for index in window.places] == list(range(len(places)))
     for window in found:
-        assert window.last - window.first <= MOST_WORDS + RIGHT_WORDS
+        assert window.last - window.first <= MOST_WORDS + AHEAD_WORDS
         assert window.first == max(0, places[window.places[0]] - LEFT_WORDS)
-        assert window.last >= min(count, places[window.places[-1]] + 1 + RIGHT_WORDS)
+        assert window.last >= min(count, places[window.places[-1]] + 1 + AHEAD_WORDS)
 
 
 def test_request_survives_the_wire() -> None:

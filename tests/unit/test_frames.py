@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocrwatch.worker import frames
-from ocrwatch.worker.frames import FrameError, FrameReader
+from ocrwatch.worker.frames import FrameError, FrameReader, FrameTooLarge
 
 _TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
 _VALUES = st.recursive(
@@ -54,10 +54,12 @@ def test_frame_that_announces_too_much_is_refused_before_it_comes() -> None:
         FrameReader().feed(b"\xff\xff\xff\xff")
 
 
-def test_message_that_is_too_large_is_not_sent() -> None:
+def test_message_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sender learns of it."""
-    with pytest.raises(FrameError, match="larger"):
-        frames.encode({"x": "a" * (frames.MAX_FRAME_BYTES + 1)})
+    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 100)
+    assert len(frames.encode({"x": "ж" * 46})) == 4 + 100
+    with pytest.raises(FrameTooLarge, match="larger than 100"):
+        frames.encode({"x": "ж" * 47})
 
 
 def test_end_between_two_frames_is_the_end_and_within_one_an_error() -> None:

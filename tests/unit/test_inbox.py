@@ -639,6 +639,29 @@ def test_folder_that_cannot_be_listed_is_told(stage: Stage) -> None:
     assert stage.status().unread == ()
 
 
+def test_mount_that_the_journal_could_not_take_up_is_taken_up_at_the_next_try(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when a share is mounted over known files: half a territory would be looked after by nobody."""
+    looked_after: list[str] = []
+    monkeypatch.setattr(stage.inbox, "_on_territory", lambda territory: looked_after.append(territory.below))
+    stage.share.write("nas/a.pdf")
+    stage.after(2 * _SETTLE_S)
+
+    def full(*_: object) -> None:
+        raise StateUnwritable("full", "free space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.journal, "set_root", full)
+        with pytest.raises(StateUnwritable):
+            stage.mount("nas")
+    stage.inbox.follow_mounts()
+    assert looked_after == ["nas"]
+    stage.after(10)
+    assert stage.inbox.status().below["nas"].state is InboxState.OFFLINE
+    assert stage.states() == {"nas/a.pdf": JobState.QUEUED}
+
+
 # -- any sequence --------------------------------------------------------------------------------------------------------
 
 

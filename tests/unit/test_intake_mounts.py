@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
+from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.mounts import (
+    MountTable,
     events_trusted,
     is_network,
     keeps_inodes,
@@ -113,10 +116,13 @@ def test_only_what_lies_on_a_network_mount_may_hang(tmp_path: Path) -> None:
     assert points_below(f"{real}/share", table) == []
 
 
-def test_resolve_raises_on_links_in_circles(tmp_path: Path) -> None:
-    """Two links that name each other end in an error."""
+def test_links_in_circles_are_told_in_words(tmp_path: Path) -> None:
+    """Two links that name each other lead nowhere: an error of ours, whoever asks, or it would end the service."""
     real = Path(os.path.realpath(tmp_path))
     (real / "a").symlink_to(real / "b")
     (real / "b").symlink_to(real / "a")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(ShareOffline, match=f"{real}/a/x' cannot be entered: too many levels of symbolic links"):
         resolve(f"{real}/a/x", parse("1 0 254:0 / / rw - ext4 /dev/vda rw"))
+    table = MountTable()
+    with contextlib.closing(table), pytest.raises(ShareOffline, match="symbolic links"):
+        table.may_hang(f"{real}/a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from ocrwatch.log_events import LogEvent, of_file
-from ocrwatch.service import logs
+from ocrwatch.service import logs, systemd
 from ocrwatch.service.logs import JsonFormatter, LogFormat, TextFormatter
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "service.md"
@@ -117,6 +118,43 @@ class TestWhereItGoes:
             "OCRWATCH_JOB": "7",
             "OCRWATCH_DETAIL": "no pages",
         }
+
+    def test_line_that_journald_does_not_take_is_no_error_of_whoever_logs(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Its buffer is full, or it is being restarted: the main loop logs too, and must go on."""
+
+        class Journal:
+            @staticmethod
+            def send(message: str, **_: Any) -> None:
+                raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+        monkeypatch.setattr(logs, "_journal", Journal, raising=False)
+        handler = logs._JournalHandler()
+        handler.handle(record("hello"))
+        assert "No buffer space available" in capsys.readouterr().err  # which is journald's as well, where it reads again
+
+
+class TestServiceManager:
+    def test_that_does_not_take_a_message_is_no_error_of_the_main_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is told again: a service that is never said to be ready is ended."""
+        taken: list[str] = []
+
+        class Manager:
+            is_full = True
+
+            def notify(self, message: str) -> None:
+                if self.is_full:
+                    raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+                taken.append(message)
+
+        manager = Manager()
+        monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+        monkeypatch.setattr(systemd, "_daemon", manager, raising=False)
+        assert not systemd.notify(READY=1)
+        manager.is_full = False
+        assert systemd.notify(READY=1, STATUS="well")
+        assert taken == ["READY=1\nSTATUS=well"]
 
 
 class TestCatalog:
