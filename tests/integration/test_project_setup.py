@@ -1,4 +1,4 @@
-"""What scripts/setup.sh says when something cannot be had: one line with what, why and the command."""
+"""What the scripts that set up and install say when something cannot be had: one line with what, why and the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def project(tmp_path: Path) -> Path:
     """A checkout without its environment, and a folder `bin` with nothing but the tools that the script itself uses."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "bin").mkdir()
-    shutil.copy(PROJECT / "scripts" / "setup.sh", tmp_path / "scripts")
+    for script in ("setup.sh", "install.sh"):
+        shutil.copy(PROJECT / "scripts" / script, tmp_path / "scripts")
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     for tool in TOOLS:
         found = shutil.which(tool)
@@ -30,15 +31,20 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_setup(project: Path, programs: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The script on a machine that has these programs, each a line of shell."""
+def run_setup(project: Path, programs: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    """A script (`setup.sh`, or another with arguments) on a machine that has these programs, each a line of shell."""
     for name, line in programs.items():
         program = project / "bin" / name
         program.write_text(f"#!{project}/bin/bash\n{line}\n")
         program.chmod(0o755)
     environment = {"PATH": str(project / "bin"), "OCRWATCH_OPENSSL11": str(project / "openssl")}
     return subprocess.run(
-        [project / "scripts" / "setup.sh"], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [project / "scripts" / (command or ("setup.sh",))[0], *command[1:]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -80,3 +86,26 @@ def test_setup_asks_for_packages_only_when_one_is_missing(project: Path) -> None
     """Nobody is asked for a password for what is there already."""
     result = run_setup(project, {"dpkg-query": INSTALLED, "sudo": "echo asked >&2", "python3": "exit 1", **NO_ROOT})
     assert "asked" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("programs", "command", "message"),
+    [
+        (NO_ROOT, "install", "only root can do that. Run: sudo make install"),
+        (NO_ROOT, "uninstall", "only root can do that. Run: sudo make uninstall"),
+        (ROOT, "instal", "usage: "),
+        (
+            {"dpkg-query": "exit 1", "apt-get": "exit 100", **ROOT},
+            "install",
+            "apt-get could not install python3-venv ",
+        ),
+    ],
+    ids=["install by somebody", "uninstall by somebody", "misspelt", "no packages"],
+)
+def test_installation_that_cannot_be_says_so_before_anything_is_changed(
+    project: Path, programs: dict[str, str], command: str, message: str
+) -> None:
+    done = run_setup(project, programs, "install.sh", command)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("install: ")
