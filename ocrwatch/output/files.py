@@ -24,7 +24,7 @@ from ocrwatch.output import marks
 
 _TEMPORARY_SUFFIX = ".tmp"
 _BLOCK_BYTES = 1 << 20
-_OWN_MAX_BYTES = 1 << 30  # whoever plants a file of terabytes must not make us hash it
+OWN_MAX_BYTES = 1 << 30  # whoever plants a file of terabytes must not make us hash it
 _FSYNC_TRIES = 2
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY})
 # File systems without hard links say EPERM (FAT, many FUSE), or EMLINK when a file has too many.
@@ -186,7 +186,7 @@ def open_standing(directory_fd: int, path: str) -> int | None:
         if is_vanished(error):
             raise ForeignFile(f"{path!r} is not a regular file", "move it away and run `ocrwatch retry`") from error
         raise
-    if os.fstat(descriptor).st_size > _OWN_MAX_BYTES:
+    if os.fstat(descriptor).st_size > OWN_MAX_BYTES:
         os.close(descriptor)
         raise ForeignFile(f"{path!r} is too large for a file of ocrwatch", "move it away and run `ocrwatch retry`")
     return descriptor

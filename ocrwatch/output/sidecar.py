@@ -270,10 +270,13 @@ class _Beside(NamedTuple):
 def _beside(root: Root, path: str, data: Path | None, *, known: tuple[str, str]) -> _Beside:
     """What is to become of it. known: hashes of the one that the JSON has, and had when a crash came.
 
-    Raises ForeignFile when what stands there is none of these.
+    Raises ForeignFile when what stands there is none of these, CorruptFile when it would be larger than a file of ours may be.
     """
     if data is None:
         return _Beside(path, None, Change(known[0] or known[1]))
+    if data.stat().st_size > files.OWN_MAX_BYTES:  # nobody would know it again
+        message = f"{path!r} would have {data.stat().st_size} bytes, and {files.OWN_MAX_BYTES} are the most"
+        raise CorruptFile(message, "split the scan, or do without this output")
     standing, wanted = files.sha256_of(root, path) or "", files.hash_of(data)
     if standing not in ("", wanted, *known):
         raise ForeignFile(

@@ -18,7 +18,7 @@ from ocrwatch.errors import CorruptFile, ForeignFile, OutputUnwritable
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.mounts import read_mounts
-from ocrwatch.output import sidecar
+from ocrwatch.output import files, sidecar
 from ocrwatch.output.document import Document, Page, PageStatus, Source, raw_pages
 from ocrwatch.output.files import Likeness
 from ocrwatch.output.sidecar import Names, Naming, Published, SidecarState, examine, names, publish
@@ -324,3 +324,14 @@ def test_description_that_nobody_would_know_again_is_not_written(tmp_path: Path,
     with pytest.raises(CorruptFile, match=r"scan\.pdf\.json.* would have .* bytes, .* are the most; split the scan"):
         put(tmp_path, replace(CORRECTED, pages=CORRECTED.pages * 9))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_hocr_that_nobody_would_know_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for what is published beside the text: nothing is written at all."""
+    hocr = tmp_path / "made"
+    hocr.write_bytes(b"x" * 101)
+    (tmp_path / "inbox").mkdir()
+    monkeypatch.setattr(files, "OWN_MAX_BYTES", 100)
+    with pytest.raises(CorruptFile, match=r"would have 101 bytes, and 100 are the most; split the scan"):
+        sidecar.publish(Root(str(tmp_path / "inbox")), NAMES, CORRECTED, hocr=hocr)
+    assert list((tmp_path / "inbox").iterdir()) == []
