@@ -35,6 +35,7 @@ from ocrwatch.doctor import examine
 from ocrwatch.doctor.findings import lines
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
 from ocrwatch.service import logs, view, watching
+from ocrwatch.service.allocator import few_arenas
 from ocrwatch.service.control import ask
 from ocrwatch.service.logs import LogFormat
 from ocrwatch.settings import Configuration
@@ -77,6 +78,7 @@ def run(config_path: Path | None, verbose: bool, log_format: str | None) -> None
     """Run the daemon."""
     path = config_path or config.default_path()
     logs.set_up(LogFormat(log_format) if log_format else None, verbose=verbose)
+    few_arenas()
     daemon = Daemon(config.load(path), path)
     daemon.run()
     if daemon.reload:

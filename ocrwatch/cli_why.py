@@ -17,7 +17,7 @@ from ocrwatch.intake import mounts
 from ocrwatch.journal.journal import Journal
 from ocrwatch.service import view
 from ocrwatch.service.control import NoDaemon, ask
-from ocrwatch.service.onlook import pdf_of, sight_of
+from ocrwatch.service.onlook import pdf_of, reason_of, sight_of
 from ocrwatch.service.whereabouts import Spot, locate
 from ocrwatch.service.why import Surroundings, tell
 from ocrwatch.settings import Configuration
@@ -79,5 +79,6 @@ def _around(settings: Configuration, spot: Spot) -> Surroundings:
         text_base=str(inbox.output.directory or inbox.path),
         recursive=inbox.recursive,
         look=lambda relative: sight_of(str(inbox.path), relative, table=table),
+        reason=lambda place: reason_of(place, table=table),
         pdf=(lambda names: pdf_of(names, table=table)) if inbox.output.pdf else None,
     )

@@ -30,7 +30,7 @@ from ocrwatch.ocr.licence import Licence, find_licence
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.service.whereabouts import Place, Role
 from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, Watch
-from ocrwatch.tools.openssl11 import find_openssl
+from ocrwatch.tools.openssl11 import find_openssl, named_folder
 from ocrwatch.treatment import CorrectionPlan, MovePlan, Treatment
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 from ocrwatch.worker.share import Reach
@@ -78,7 +78,7 @@ def _for_aspose(settings: Configuration) -> dict[str, Any]:
     return {
         "license_file": _text(find_licence(aspose.license_file)),
         "allow_trial": aspose.allow_trial,
-        "openssl": _text(find_openssl(aspose.openssl) or aspose.openssl),  # a worker has no HOME to search
+        "openssl": _text(find_openssl(aspose.openssl) or named_folder(aspose.openssl)),  # a worker has no HOME to search
         **_aspose_options(settings).to_json(),
     }
 

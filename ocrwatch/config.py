@@ -23,8 +23,8 @@ from ocrwatch.settings import Configuration, InboxSettings
 def default_path() -> Path:
     """The configuration that a command takes when none is named: the system's, else the user's."""
     system = Path("/etc/ocrwatch/config.yaml")
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ocrwatch" / "config.yaml"
-    # Not by Path.exists, which raises where a folder on the way is closed to whoever asks.
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "ocrwatch" / "config.yaml"
+    # Neither Path.home, which raises where there is none, nor Path.exists, where a folder on the way is closed to whoever asks.
     return user if os.path.exists(user) and not os.path.exists(system) else system
 
 

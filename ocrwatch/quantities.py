@@ -34,7 +34,7 @@ def parse_size(value: object) -> int:
 
 
 def _absolute(path: Path) -> Path:
-    expanded = path.expanduser()
+    expanded = Path(os.path.expanduser(path))  # Path's own raises where there is no such user, and no ValueError
     if not expanded.is_absolute():
         raise ValueError(f"{str(path)!r} is not absolute; a daemon has no folder of its own to start from")
     return Path(os.path.normpath(expanded))

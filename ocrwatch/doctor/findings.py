@@ -47,8 +47,14 @@ def bad(what: str, remedy: str = "") -> Finding:
 
 
 def about(subject: str, findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, as belonging to a subject."""
-    return [Finding(finding.verdict, finding.what, finding.remedy, subject) for finding in findings]
+    """The findings, as belonging to a subject; none that is not as it should be is without a remedy."""
+    return [Finding(finding.verdict, finding.what, _remedy(finding), subject) for finding in findings]
+
+
+def _remedy(finding: Finding) -> str:
+    if finding.remedy or finding.verdict is Verdict.OK:
+        return finding.remedy
+    return "nothing is known that mends it: report it, with what the service's log says (journalctl -u ocrwatch)"
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -35,15 +35,29 @@ def examine_model(settings: Configuration | None, unit: Unit | None, scratch: Pa
         reply = _ask(spec, {"op": "find", "wish": modelling.wish_of(settings).to_json()}, _FIND_S)
     except MissingPart as error:
         fetched = settings.model.download == "auto"
-        yield warn(error.message) if fetched else bad(error.message, for_service(error.remedy, unit))
+        remedy = for_service(error.remedy, unit)
+        yield (
+            warn(error.message, f"it is fetched when it is first needed, or now; {remedy}")
+            if fetched
+            else bad(error.message, remedy)
+        )
     except OcrwatchError as error:
         yield bad(error.message, for_service(error.remedy, unit))
     else:
-        found = Path(reply["path"])
-        yield ok(f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}...")
-        yield from _whole(found)
-        yield _calibration(settings, found)
+        try:
+            gguf.read(Path(reply["path"]))  # what `model.path` names has no checksum to be held against
+        except OcrwatchError as error:
+            yield bad(error.message, _whole_one(settings) or for_service(error.remedy, unit))
+        else:
+            found = Path(reply["path"])
+            yield ok(f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}...")
+            yield _calibration(settings, found)
     yield from _gpu(settings, found)
+
+
+def _whole_one(settings: Configuration) -> str:
+    path = settings.model.path
+    return "" if path is None else f"put a whole file at {path}, or leave `model.path` out and fetch one: {_PULL}"
 
 
 def for_service(remedy: str, unit: Unit | None) -> str:
@@ -60,14 +74,6 @@ def _ask(spec: WorkerSpec, request: Mapping[str, object], deadline_s: float) -> 
         return worker.call(request, deadline_s=deadline_s)
     finally:
         worker.stop()
-
-
-def _whole(model: Path) -> Iterator[Finding]:
-    """Whether the file is one that can be loaded: what `model.path` names has no checksum to be held against."""
-    try:
-        gguf.read(model)
-    except OcrwatchError as error:
-        yield bad(error.message, error.remedy)
 
 
 def _calibration(settings: Configuration, model: Path) -> Finding:

@@ -37,8 +37,6 @@ def mount_findings(where: str, mount: Mount, options: Options, *, poll_s: float,
         return
     seen = f"{where} lies on {mount.fs_type}: it is listed every {poll_s:g} s, events are not trusted there"
     yield ok(seen)
-    if "ro" in options:
-        yield warn(f"{where} is mounted read-only", f"mount -o remount,rw {mount.mount_point}")
     if mount.fs_type in _NFS:
         yield from _nfs(where, mount, options, rest_s=max(settle_s, CACHED_SETTLE_S))
     elif mount.fs_type in _SMB:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ocrwatch.doctor.findings import Finding, bad, ok, quoted, warn
 from ocrwatch.doctor.mounting import mount_findings, options_of
-from ocrwatch.doctor.unit import places_of
+from ocrwatch.doctor.unit import places_of, writes_into
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake import mounts
 from ocrwatch.intake.entries import Kind
@@ -19,8 +22,15 @@ from ocrwatch.worker.lookout import Lookout, Sight
 
 _LITTLE_STATE_BYTES = 2 * 10**9
 _LITTLE_BYTES = 200 * 10**6
+_NO_BYTES = 10**6
 _FEW_FILES = 1000
 _SKEW_S = 60.0
+_FORBIDDEN = (os.strerror(errno.EACCES), os.strerror(errno.EPERM))
+_CHECK = "check the mount and its server; `umount -f -l` takes a dead mount away"
+_WITHOUT_RIGHTS = ("cifs", "smb3", "vfat", "exfat", "ntfs3", "fuseblk")  # the mount says whose everything is
+
+
+_WRITTEN = {"inbox": "texts", "texts": "texts", "archive": "finished scans", "quarantine": "failed files"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,13 @@ class Places:
     def _state(self, path: Path) -> Iterator[Finding]:
         make = f"install -d -o {self.service} -m 700 {quoted(path)}"
         nearest, sight = self._nearest(path)
-        if nearest != path and not (sight.is_open and sight.writable):
+        if (mount := self._read_only(nearest)) is not None:
+            yield _mounted_read_only(f"state_dir {path}", mount)
+        elif sight.kind is None:
+            yield self._no_way("state_dir: ", path, sight)
+        elif sight.kind is not Kind.DIRECTORY:
+            yield bad(f"state_dir {path}: {nearest} is no folder", "set `state_dir` to a folder")
+        elif nearest != path and not (sight.is_open and sight.writable):
             yield bad(f"state_dir {path} is not there, and {self.lookout.user} may not make it", make)
         elif nearest == path and not (sight.is_open and sight.writable):
             yield bad(
@@ -107,7 +123,10 @@ class Places:
         for below in ["", *(mounts.points_below(root, self.table) if inbox.recursive else [])]:
             path = os.path.join(root, below).rstrip("/") or "/"
             mount = mounts.mount_of(path, self.table)
-            yield from mount_findings(path, mount, options_of(mount), poll_s=inbox.poll, settle_s=inbox.settle)
+            options = options_of(mount)
+            yield from mount_findings(path, mount, options, poll_s=inbox.poll, settle_s=inbox.settle)
+            if below and "ro" in options and inbox.output.directory is None:  # the inbox itself is looked at as a folder
+                yield _mounted_read_only(path, mount)
 
     def _folder(self, what: str, path: Path, inbox: InboxSettings) -> Iterator[Finding]:
         where = f"inbox {inbox.name}: " if what == "inbox" else f"inbox {inbox.name}, {what}: "
@@ -115,9 +134,12 @@ class Places:
         if sight.kind is not Kind.DIRECTORY:
             yield self._no_folder(what, where, path, sight)
             return
-        is_written = what != "inbox" or self._writes_into(inbox)
+        is_written = what != "inbox" or writes_into(inbox)
         lacking = [] if sight.readable and sight.enterable else ["read"]
         lacking += ["write to"] if is_written and not sight.writable else []
+        if is_written and (mount := self._read_only(path)) is not None:
+            yield _mounted_read_only(f"{where}{path}", mount)
+            return
         if lacking:
             yield bad(
                 f"{where}{self.lookout.user} may not {' or '.join(lacking)} {path} ({sight.belongs})", self._admit(path, lacking)
@@ -126,8 +148,10 @@ class Places:
         if what == "inbox":
             yield from self._files(where, path)
         if is_written:
-            yield from self._room(path, least_bytes=_LITTLE_BYTES, why="texts are written there")
-            yield from self._clock(path)
+            short = list(self._room(path, least_bytes=_LITTLE_BYTES, why=f"{_WRITTEN[what]} are written there"))
+            yield from short
+            if not short:
+                yield from self._clock(path)
 
     def _no_folder(self, what: str, where: str, path: Path, sight: Sight) -> Finding:
         if sight.kind is not None:
@@ -136,19 +160,29 @@ class Places:
             owned = f"chown {self.service} {quoted(path)}" if what != "inbox" else self._admit(path, ["write to"])
             made = f"mkdir -p {quoted(path)}" + (f" && {owned}" if self.service != "root" else "")
             return bad(f"{where}there is no folder {path}", made)
+        return self._no_way(where, path, sight)
+
+    def _no_way(self, where: str, path: Path, sight: Sight) -> Finding:
+        if sight.problem not in _FORBIDDEN:
+            return bad(f"{where}{path} cannot be looked at: {sight.problem}", _CHECK)
         closed = self._closed_above(path)
         return bad(
             f"{where}{self.lookout.user} cannot come to {path}: {closed} is closed to it ({sight.problem})",
-            f"setfacl -m u:{self.service}:x {quoted(closed)}",
+            f"{_setfacl()} -m u:{self.service}:x {quoted(closed)}",
         )
 
     def _closed_above(self, path: Path) -> Path:
         return next((above for above in reversed(path.parents) if not self.lookout.look(str(above)).enterable), path.parent)
 
     def _admit(self, path: Path, lacking: list[str]) -> str:
+        mount = self._mount(str(path))
+        if mount.fs_type in _WITHOUT_RIGHTS:
+            return f"mount {mount.mount_point} with uid={self.service}"
+        if mounts.is_network(mount.fs_type):
+            return f"give {self.service} (user number {_number(self.service)}) the right on the server of {mount.mount_point}"
         rights = "rwX" if "write to" in lacking else "rX"
         entry = f"u:{self.service}:{rights}"
-        return f"setfacl -R -m {entry},d:{entry} {quoted(path)}"
+        return f"{_setfacl()} -R -m {entry},d:{entry} {quoted(path)}"
 
     def _files(self, where: str, path: Path) -> Iterator[Finding]:
         refused, first = self.lookout.refused(str(path))
@@ -158,24 +192,25 @@ class Places:
                 self._admit(path, []),
             )
 
-    @staticmethod
-    def _writes_into(inbox: InboxSettings) -> bool:
-        return inbox.output.directory is None or inbox.archive_to is not None or inbox.quarantine_to is not None
-
     def _room(self, path: Path, *, least_bytes: int, why: str) -> Iterator[Finding]:
         free_bytes, free_files = self.lookout.space(str(path))
         if free_bytes < least_bytes:
-            yield warn(
-                f"{free_bytes / 1e6:.0f} MB are free at {path}, and {why}", f"df -h {quoted(path)}; du -xsh {quoted(path)}"
-            )
+            say = bad if free_bytes < _NO_BYTES else warn
+            remedy = f"make room there: df -h {quoted(path)}; du -xh --max-depth=1 {quoted(path)}"
+            yield say(f"{free_bytes / 1e6:.0f} MB are free at {path}, and {why}", remedy)
         if free_files is not None and free_files < _FEW_FILES:
-            yield warn(f"{free_files} files can still be made at {path} (inodes), and {why}", f"df -i {quoted(path)}")
+            say = bad if free_files == 0 else warn
+            remedy = f"take files away there: df -i {quoted(path)}; du -x --inodes --max-depth=1 {quoted(path)}"
+            yield say(f"{free_files} files can still be made at {path} (inodes), and {why}", remedy)
 
     def _clock(self, path: Path) -> Iterator[Finding]:
         if not mounts.is_network(self._mount(str(path)).fs_type):
             return
-        skew_s = self.lookout.skew_s(str(path))
-        if abs(skew_s) >= _SKEW_S:
+        skew_s, problem = self.lookout.skew(str(path))
+        if problem:
+            remedy = self._admit(path, ["write to"]) if problem in _FORBIDDEN else _CHECK
+            yield bad(f"{path} takes no new file of {self.lookout.user}: {problem}", remedy)
+        elif abs(skew_s) >= _SKEW_S:
             way = "ahead of" if skew_s > 0 else "behind"
             yield warn(
                 f"the clock of {path} is {abs(skew_s):.0f} s {way} this machine's; ocrwatch compares no file's time with its own "
@@ -183,9 +218,33 @@ class Places:
                 "timedatectl set-ntp true, on the server and here",
             )
 
+    def _read_only(self, path: Path) -> mounts.Mount | None:
+        """The mount that it lies on, where that takes no writes from anybody."""
+        mount = self._mount(str(path))
+        return mount if "ro" in options_of(mount) else None
+
     def _mount(self, path: str) -> mounts.Mount:
         return mounts.mount_of(mounts.resolve(path, self.table), self.table)
 
     def _by(self, inbox: InboxSettings) -> str:
         trusted = mounts.events_trusted(self._mount(str(inbox.path)).fs_type)
         return "events" if inbox.watch is Watch.AUTO and trusted else "listing"
+
+
+def _mounted_read_only(what: str, mount: mounts.Mount) -> Finding:
+    why = "the kernel does that to a disk with errors: journalctl -k"
+    return bad(
+        f"{what} lies on {mount.mount_point}, which is mounted read-only",
+        f"mount -o remount,rw {quoted(mount.mount_point)}; {why}",
+    )
+
+
+def _setfacl() -> str:
+    return "setfacl" if shutil.which("setfacl") else "apt install acl && setfacl"
+
+
+def _number(user: str) -> str:
+    try:
+        return str(pwd.getpwnam(user).pw_uid)
+    except KeyError:
+        return user

@@ -25,6 +25,7 @@ _PROPERTIES = (
     *("MemoryMax", "LimitNOFILE", "LimitNOFILESoft", "RestrictAddressFamilies", "IPAddressDeny", "IPAddressAllow"),
     *("PrivateDevices", "MemoryDenyWriteExecute", "Environment"),
 )
+SHOW = ("systemctl", "show", UNIT, "--no-pager", f"--property={','.join(_PROPERTIES)}")
 _HOMES = ("/home", "/root", "/run/user")
 _DIRECTORIES = {  # what the service has of its own, below these
     "StateDirectory": "/var/lib",
@@ -36,7 +37,8 @@ _DIRECTORIES = {  # what the service has of its own, below these
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _BOUND = re.compile(r"-?(?P<source>/.*?):(?P<there>(?P=source)|/.*?)(?::rbind)?(?= -?/|$)")
 _OPERATING_SYSTEM = {"strict": ("/",), "full": ("/usr", "/boot", "/efi", "/etc"), "yes": ("/usr", "/boot", "/efi")}
-_INSTALLED = Path(sys.prefix, "share", "ocrwatch")  # where `make install` puts the drop-ins; else they are in the checkout
+_INSTALLED = Path(sys.prefix, "share", "ocrwatch")  # where `make install` puts the drop-ins
+_CHECKOUT = Path(__file__).resolve().parents[2] / "systemd"
 _PARENT_BYTES = 200 * 10**6
 _FEW_FILES = 512
 _DROP_IN = "/etc/systemd/system/ocrwatch.service.d"
@@ -47,6 +49,11 @@ class Unit:
     """What systemd says of the service."""
 
     properties: Mapping[str, str]
+
+    @staticmethod
+    def shown(lines: str) -> Unit:
+        """From what `SHOW` prints."""
+        return Unit(dict(line.split("=", 1) for line in lines.splitlines() if "=" in line))
 
     @property
     def user(self) -> str | None:
@@ -114,12 +121,11 @@ def installed() -> Unit | None:
     """The unit, where this machine has systemd and the unit."""
     if shutil.which("systemctl") is None:
         return None
-    command = ["systemctl", "show", UNIT, "--no-pager", f"--property={','.join(_PROPERTIES)}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False)
+        done = subprocess.run(SHOW, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    unit = Unit(dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line))
+    unit = Unit.shown(done.stdout)
     return unit if done.returncode == 0 and unit.properties.get("LoadState") == "loaded" else None
 
 
@@ -135,25 +141,38 @@ def unit_findings(unit: Unit, settings: Configuration, *, aspose: bool, driver: 
 
 
 def _paths(unit: Unit, settings: Configuration) -> Iterator[Finding]:
-    unseen = [path for path in wanted_paths(settings) if not unit.may_see(path)]
-    refused = [path for path in wanted_paths(settings) if path not in unseen and not unit.may_write(path)]
+    wanted = wanted_paths(settings)
+    unseen = [path for path in wanted if not unit.may_see(path)]
+    refused = [path for path, is_written in wanted.items() if is_written and path not in unseen and not unit.may_write(path)]
     if refused:
-        lines = [f"ReadWritePaths={' '.join(_for_systemd(path) for path in refused)}"]
-        yield bad(f"{UNIT} lets the service write nothing to {_list(refused)}", drop_in("inboxes", lines))
+        remedy = drop_in("inboxes", _setting("ReadWritePaths", refused))
+        yield bad(f"{UNIT} lets the service write nothing to {_list(refused)}", remedy)
     if unseen:
         homes = [path for path in unseen if any(path.is_relative_to(home) for home in _HOMES)]
-        lines = ["ProtectHome=tmpfs"] if homes else []
-        lines += ["PrivateTmp=no"] if len(homes) < len(unseen) else []
-        lines += [f"BindPaths={' '.join(_for_systemd(path, bound=True) for path in homes)}"] if homes else []
+        others = [path for path in unseen if path not in homes]
+        lines = ["ProtectHome=tmpfs", *_setting("BindPaths", homes)] if homes else []
+        lines += ["PrivateTmp=no", *_setting("ReadWritePaths", others)] if others else []
         yield bad(f"{UNIT} hides {_list(unseen)} from the service", drop_in("hidden", lines))
 
 
-def wanted_paths(settings: Configuration) -> list[Path]:
-    """Every folder that the service has to write to."""
-    paths = [settings.state_dir]
+def _setting(name: str, paths: list[Path]) -> list[str]:
+    return [f"{name}={' '.join(_for_systemd(path, bound=name == 'BindPaths') for path in paths)}"]
+
+
+def wanted_paths(settings: Configuration) -> dict[Path, bool]:
+    """Every folder that the service has to come to, and whether it writes there."""
+    wanted = {settings.state_dir: True}
+    if settings.control_socket is not None:
+        wanted[settings.control_socket.parent] = True
     for inbox in settings.inboxes:
-        paths += [path for _, path in places_of(inbox)]
-    return list(dict.fromkeys(paths))
+        for what, path in places_of(inbox):
+            wanted[path] = wanted.get(path, False) or what != "inbox" or writes_into(inbox)
+    return wanted
+
+
+def writes_into(inbox: InboxSettings) -> bool:
+    """Whether anything is made or taken away in the inbox itself."""
+    return inbox.output.directory is None or inbox.archive_to is not None or inbox.quarantine_to is not None
 
 
 def places_of(inbox: InboxSettings) -> list[tuple[str, Path]]:
@@ -204,17 +223,17 @@ def _memory_that_is_code(unit: Unit, settings: Configuration, *, aspose: bool, d
 
 
 def _shipped(name: str) -> str:
-    where = _INSTALLED if (_INSTALLED / f"{name}.conf").exists() else Path("systemd")
-    return f"install -Dm644 {where}/{name}.conf -t {_DROP_IN}/ && {_TAKE}"
+    where = _INSTALLED if (_INSTALLED / f"{name}.conf").exists() else _CHECKOUT
+    return f"install -Dm644 {quoted(where / name)}.conf -t {_DROP_IN}/ && {_TAKE}"
 
 
 _TAKE = "systemctl daemon-reload && systemctl restart ocrwatch"
 
 
 def drop_in(name: str, lines: list[str]) -> str:
-    """The command that gives the unit these lines."""
+    """The command that gives the unit these lines, beside those that an earlier one gave it."""
     words = " ".join(quoted(line) for line in ("[Service]", *lines))
-    return f"mkdir -p {_DROP_IN} && printf '%s\\n' {words} > {_DROP_IN}/{name}.conf && {_TAKE}"
+    return f"mkdir -p {_DROP_IN} && printf '%s\\n' {words} >> {_DROP_IN}/{name}.conf && {_TAKE}"
 
 
 def _for_systemd(path: Path, *, bound: bool = False) -> str:

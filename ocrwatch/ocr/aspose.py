@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from ocrwatch.ocr.languages import aspose_name, codes_of_aspose
 from ocrwatch.ocr.licence import AS_SENT, read_licence
 from ocrwatch.ocr.orientation import OrientationFinder, turned
 from ocrwatch.ocr.text import printable, tidy
-from ocrwatch.tools.openssl11 import LIBRARIES, find_openssl
+from ocrwatch.tools.openssl11 import LIBRARIES, fetch_command, find_openssl
 
 _ENVIRONMENT = {
     "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",  # else it wants ICU and aborts
@@ -54,7 +53,7 @@ def prepare(openssl: Path | None) -> None:
         where = f"in {openssl}" if openssl else "on this machine"
         raise MissingPart(
             f"Aspose needs OpenSSL 1.1, and it is not {where}",
-            f"run `{sys.executable} -m ocrwatch.tools.openssl11`, or use Tesseract",
+            f"run `{fetch_command(openssl)}`, or use Tesseract",
         )
     os.environ.update(_ENVIRONMENT)
     try:
@@ -62,7 +61,9 @@ def prepare(openssl: Path | None) -> None:
         for name in LIBRARIES:
             ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise MissingPart(f"OpenSSL 1.1 in {folder} cannot be loaded: {error}", "fetch it again") from error
+        raise MissingPart(
+            f"OpenSSL 1.1 in {folder} cannot be loaded: {error}", f"run `{fetch_command(folder)}`, or use Tesseract"
+        ) from error
 
 
 class AsposeEngine:

@@ -8,7 +8,6 @@ Confidences are 0..1; None where the engine has none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -122,8 +121,11 @@ _NUMBERS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _number(value: Any, kinds: tuple[type, ...]) -> Any:
-    if type(value) not in kinds or not math.isfinite(value):
+_GREATEST = 1 << 53  # of what is a number everywhere
+
+
+def _number(value: Any, kinds: tuple[type, ...] = (int,)) -> Any:
+    if type(value) not in kinds or not -_GREATEST <= value <= _GREATEST:  # no NaN is
         raise TypeError(f"{value!r} is no number of this kind")
     return value
 
@@ -150,6 +152,7 @@ def _word_to_json(word: Word) -> list[Any]:
 
 def _word(text: str, values: Sequence[Any]) -> Word:
     offset, length, box, confidence, alternatives = values
+    offset, length = _number(offset), _number(length)
     if not 0 <= offset <= offset + length <= len(text):
         raise ValueError(f"a word of {length} characters at {offset} is not in a text of {len(text)}")
     return Word(
@@ -158,14 +161,14 @@ def _word(text: str, values: Sequence[Any]) -> Word:
 
 
 def _alternative(start: Any, end: Any, text: Any, confidence: Any) -> Alternative:
-    return Alternative(_number(start, (int,)), _number(end, (int,)), _text(text), _share(confidence))
+    return Alternative(_number(start), _number(end), _text(text), _share(confidence))
 
 
 def _box(numbers: Sequence[int] | None) -> Box | None:
     if numbers is None:
         return None
-    left, top, right, bottom = numbers
-    return int(left), int(top), int(right), int(bottom)
+    left, top, right, bottom = map(_number, numbers)
+    return left, top, right, bottom
 
 
 @dataclass(frozen=True)

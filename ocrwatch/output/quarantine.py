@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+from datetime import datetime
 from typing import Any
 
 from ocrwatch.errors import ForeignFile, OutputUnwritable
@@ -22,7 +23,7 @@ Reason = dict[str, Any]
 
 REASON_SUFFIX = ".reason.json"
 _LONGEST_NAME_BYTES = 255
-_LONGEST_REASON_BYTES = 1 << 16
+MOST_REASON_BYTES = 1 << 16
 _SAME = ("inbox", "path", "size", "mtime_ns")
 """What tells the reason of one file from that of another."""
 
@@ -65,6 +66,26 @@ def reason_path(place: str) -> str:
     return f"{where}{slash}{name}{REASON_SUFFIX}"
 
 
+def understood(data: bytes) -> Reason:
+    """What a reason tells: inbox, path, reason and detail, and its failures as events; nothing where it is none of ours."""
+    try:
+        said = json.loads(data)
+        failures = [
+            {"at": datetime.fromisoformat(each["at"]).timestamp(), "after": _text(each["state"])}
+            | {name: _text(each[name]) for name in ("reason", "detail")}
+            for each in said["failures"]
+        ]
+        return {name: _text(said[name]) for name in ("inbox", "path", "reason", "detail")} | {"failures": failures}
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return {}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
 def _is_taken(root: Root, path: str) -> bool:
     with beneath.opened(root) as root_fd, files.translated(path):
         try:
@@ -83,7 +104,7 @@ def _standing(root: Root, path: str, reason: Reason) -> set[str]:
         descriptor = files.open_standing(root_fd, path)
         if descriptor is not None:
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read(_LONGEST_REASON_BYTES)
+                data = file.read(MOST_REASON_BYTES)
             found = json.loads(data)
             if isinstance(found, dict) and all(found[key] == reason[key] for key in _SAME):
                 return {hashlib.sha256(data).hexdigest()}

@@ -12,7 +12,7 @@ from ocrwatch.intake.mounts import MountTable
 from ocrwatch.journal.journal import Journal
 from ocrwatch.output.sidecar import Names
 from ocrwatch.service.control import Caller
-from ocrwatch.service.onlook import pdf_of, sight_of
+from ocrwatch.service.onlook import pdf_of, reason_of, sight_of
 from ocrwatch.service.permission import Permission
 from ocrwatch.service.whereabouts import Place, Role, Spot, locate
 from ocrwatch.service.why import Surroundings, tell
@@ -57,6 +57,7 @@ class Enquiry:
             unread=status.unread,
             recursive=rules.recursive,
             look=lambda relative: sight_of(rules.path, relative, table=self.mounts.current()),
+            reason=lambda place: reason_of(place, table=self.mounts.current()),
             pdf=self._pdf if treatment.pdf else None,
             interval_s=rules.poll_s if status.why_polling else rules.rescan_s,
             model_problem=self._model_problem() if treatment.correction is not None else "",

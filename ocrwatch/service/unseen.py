@@ -5,9 +5,9 @@ Owns that reasoning. The look is made by others: it may meet a share that hangs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.intake.entries import Kind, lies_in
@@ -26,8 +26,8 @@ class Surroundings:
     text_base: the folder where texts begin. waiting: the files that settle. problem: why the inbox is offline, '' when it is not.
     unread: folders that cannot be listed, with the reason. look: what stands at a relative path, as the service sees it; raises
     OcrwatchError when that cannot be known; None where nobody looks. pdf: what is known of the searchable PDF beside a text; None
-    where none is wanted. interval_s: between two listings, 0 when no daemon makes any. model_problem: why no correction can be
-    had, '' when it can.
+    where none is wanted. reason: what lies beside a file of the quarantine, by its absolute path; as `look`. interval_s: between
+    two listings, 0 when no daemon makes any. model_problem: why no correction can be had, '' when it can.
     """
 
     inbox: str
@@ -39,6 +39,7 @@ class Surroundings:
     recursive: bool = True
     look: Callable[[str], Sight] | None = None
     pdf: Callable[[Names], dict[str, str]] | None = None
+    reason: Callable[[str], Mapping[str, Any]] | None = None
     interval_s: float = 0.0
     model_problem: str = ""
 

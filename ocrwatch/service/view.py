@@ -142,7 +142,8 @@ def why_lines(answer: Values) -> Iterator[str]:
     """One file's answer."""
     yield f"{printable(answer['path'])} (inbox {answer['inbox']}): {answer['state']}" + _for_long(answer)
     if answer.get("lies_in"):
-        yield f"  the file asked for lies in the {answer['lies_in']}; this is known of its name in the inbox:"
+        known = f"by {printable(answer['beside'])}" if answer.get("beside") else "of its name in the inbox"
+        yield f"  the file asked for lies in the {answer['lies_in']}; this is known {known}:"
     yield f"  {printable(answer['meaning'])}"
     yield from _reason_lines(answer)
     yield from _page_lines(answer)

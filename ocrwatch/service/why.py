@@ -10,6 +10,7 @@ from ocrwatch.intake.settle import Waiting, WaitReason
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Page
 from ocrwatch.journal.states import UNFINISHED, JobState, PageState
+from ocrwatch.output.quarantine import reason_path
 from ocrwatch.output.sidecar import METADATA_SUFFIX, TEXT_SUFFIX, Names
 from ocrwatch.service.unseen import Hindrance, Surroundings, why_result, why_unseen
 from ocrwatch.service.whereabouts import Role, Spot
@@ -52,13 +53,37 @@ def tell(
 ) -> dict[str, Any]:
     """What is known of a file in any of the folders, as a JSON object.
 
-    `lies_in` tells that it is in the archive or quarantine: what is known is told of its name in the inbox.
+    `lies_in` tells that it is in the archive or quarantine: what is known is told of its name in the inbox, or by `beside`, the
+    reason that was put there with it.
     """
     role = spot.place.role
+    if role is Role.QUARANTINE and (told := _set_aside(spot, around(spot), journal)):
+        return told
     if role is Role.TEXTS or (role is not Role.INBOX and journal.current(spot.place.inbox, spot.relative) is None):
         return _elsewhere(spot, journal=journal)
     told = explain(spot.relative, around(spot), journal=journal, monotonic_s=monotonic_s, wall_s=wall_s)
     return told if role is Role.INBOX else told | {"lies_in": role}
+
+
+def _set_aside(spot: Spot, around: Surroundings, journal: Journal) -> dict[str, Any]:
+    """What lies beside a file of the quarantine, where the journal knows another file by its name, or none."""
+    place = f"{spot.place.path.rstrip('/')}/{spot.relative}"
+    job = journal.current(spot.place.inbox, spot.relative)
+    reason = around.reason(place) if around.reason is not None and (job is None or job.moved_to != place) else {}
+    if not reason or reason["inbox"] != spot.place.inbox:
+        return {}
+    return {
+        "inbox": spot.place.inbox,
+        "path": reason["path"],
+        "inbox_problem": around.problem,
+        "state": JobState.QUARANTINED,
+        "reason": reason["reason"],
+        "meaning": "the file itself cannot be processed, and was moved away; move it back into the inbox to have it tried again",
+        "detail": f"{reason['detail']}; it was moved to {place}",
+        "lies_in": spot.place.role,
+        "beside": reason_path(place),
+        "events": reason["failures"],
+    }
 
 
 def explain(path: str, around: Surroundings, *, journal: Journal, monotonic_s: float, wall_s: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,9 +51,31 @@ def find_openssl(explicit: Path | None = None) -> Path | None:
     Looked for in `explicit`, else where the environment variable OCRWATCH_OPENSSL11 says, else in the default folders and
     where a distribution that still has them keeps them. A place that is named excludes the others.
     """
-    named = explicit or (Path(os.environ[OVERRIDE]) if os.environ.get(OVERRIDE) else None)
-    folders = (named,) if named else (SYSTEM_FOLDER, user_folder(), *_DISTRIBUTION_FOLDERS)
+    named = named_folder(explicit)
+    folders = (named,) if named else (_own_folder(), SYSTEM_FOLDER, user_folder(), *_DISTRIBUTION_FOLDERS)
     return next((folder for folder in folders if all((folder / name).is_file() for name in LIBRARIES)), None)
+
+
+def named_folder(explicit: Path | None = None) -> Path | None:
+    """The only folder that is looked at, where one is named: `explicit`, else by the environment variable OCRWATCH_OPENSSL11."""
+    return explicit or (Path(os.environ[OVERRIDE]) if os.environ.get(OVERRIDE) else None)
+
+
+def fetch_command(explicit: Path | None) -> str:
+    """The command that puts both libraries where `find_openssl` looks for them first, but never among those of a distribution."""
+    folder = named_folder(explicit)
+    if folder is None or folder in _DISTRIBUTION_FOLDERS:
+        folder = _own_folder() if _is_installed() else None
+    return shlex.join([sys.executable, "-m", "ocrwatch.tools.openssl11", *([str(folder)] if folder else [])])
+
+
+def _own_folder() -> Path:
+    """Where an installed ocrwatch keeps the copy, for whoever runs it."""
+    return Path(sys.prefix, "openssl-1.1")
+
+
+def _is_installed() -> bool:
+    return Path(sys.prefix, "share", "ocrwatch").is_dir()  # by `make install`; a checkout has an environment without
 
 
 def user_folder() -> Path:

@@ -10,9 +10,11 @@ Operations, each about an absolute `path`:
     space      free bytes and files, for an ordinary user
     count      how many directories a tree has, as far as that can be known in `within_s`
     refused    of the files that lie directly there, how many may not be read, and the first of them
-    skew       how far the clock by which files get their times is ahead of this machine's, in seconds; makes and removes a file
+    skew       how far the clock by which files get their times is ahead of this machine's, in seconds; makes and removes a file,
+               and tells the `problem` when that is refused
     reachable  whether `uid` with `groups` could `stat` the path, by the directories on the way
     described  what the description of a result says of the searchable PDF; nothing where it is none of ours
+    reason     what lies beside a file of the quarantine to say why it is there; nothing where that is none of ours
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from ocrwatch.errors import MissingPart
 from ocrwatch.intake.entries import Kind, kind_of
 from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.output.document import MOST_METADATA_BYTES, claims
+from ocrwatch.output.quarantine import MOST_REASON_BYTES, reason_path, understood
 from ocrwatch.worker import child
 from ocrwatch.worker.rights import User, may_stat
 
@@ -46,6 +49,7 @@ def start(options: child.Message) -> tuple[child.Message, dict[str, child.Handle
         "skew": _skew,
         "reachable": _reachable,
         "described": _described,
+        "reason": _reason,
     }
     return {"user": _name(os.geteuid())}, handlers
 
@@ -152,7 +156,14 @@ def _refused(request: child.Message) -> child.Message:
 
 
 def _skew(request: child.Message) -> child.Message:
-    path = os.path.join(request["path"], f"{OWN_PREFIX}clock-{os.getpid()}")
+    try:
+        return {"skew_s": _skew_of(str(request["path"])), "problem": ""}
+    except OSError as error:
+        return {"skew_s": 0.0, "problem": error.strerror or str(error)}
+
+
+def _skew_of(folder: str) -> float:
+    path = os.path.join(folder, f"{OWN_PREFIX}clock-{os.getpid()}")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         before_s = _now_s()
@@ -164,7 +175,7 @@ def _skew(request: child.Message) -> child.Message:
         os.close(descriptor)
         os.unlink(path)
     # Within the time that it took, the clocks agree.
-    return {"skew_s": file_s - min(max(file_s, before_s), after_s)}
+    return file_s - min(max(file_s, before_s), after_s)
 
 
 def _now_s() -> float:
@@ -176,12 +187,23 @@ def _reachable(request: child.Message) -> child.Message:
 
 
 def _described(request: child.Message) -> child.Message:
-    descriptor = os.open(request["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        data = file.read(MOST_METADATA_BYTES + 1) if is_file else b""
+    data = _content(str(request["path"]), most_bytes=MOST_METADATA_BYTES)
     said = claims(data) if len(data) <= MOST_METADATA_BYTES else None
     return {} if said is None else {"has_pdf": bool(said.pdf_sha256), "pdf_reason": said.pdf_reason}
+
+
+def _reason(request: child.Message) -> child.Message:
+    try:
+        return understood(_content(reason_path(str(request["path"])), most_bytes=MOST_REASON_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _content(path: str, *, most_bytes: int) -> bytes:
+    """Of a file, with a byte more than the most where it is longer; nothing of anything else that stands there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        return file.read(most_bytes + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 if __name__ == "__main__":

@@ -100,9 +100,10 @@ class Lookout:
         told = self._ask("refused", path)
         return int(told["refused"]), str(told["first"])
 
-    def skew_s(self, path: str) -> float:
-        """How far the clock is ahead by which a file in the directory gets its time."""
-        return float(self._ask("skew", path)["skew_s"])
+    def skew(self, path: str) -> tuple[float, str]:
+        """By how many seconds the clock is ahead that a new file in the directory has its time from; or why none can be made."""
+        told = self._ask("skew", path)
+        return float(told["skew_s"]), str(told["problem"])
 
     def reachable(self, path: str, user: User) -> bool:
         """Whether that user could `stat` the path."""
@@ -111,6 +112,10 @@ class Lookout:
     def described(self, path: str) -> Mapping[str, Any]:
         """What the description of a result says: `has_pdf` and `pdf_reason`; nothing where it is none of ours."""
         return self._ask("described", path)
+
+    def reason(self, path: str) -> Mapping[str, Any]:
+        """What lies beside a file of the quarantine to say why it is there, as `understood`; nothing where nothing does."""
+        return self._ask("reason", path)
 
     def _ask(self, operation: str, path: str, *, more_s: float = 0.0, **arguments: object) -> Mapping[str, Any]:
         mount_id = mounts.mount_of(mounts.resolve(path, self._table), self._table).mount_id

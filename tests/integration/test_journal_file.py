@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import stat
@@ -217,6 +218,9 @@ def test_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
     assert checkpoints.page(7, 1) is None
     for nonsense in (b"[]", b"{}", b"null", b'{"words": 1}', b"\xff"):
         file.write_bytes(nonsense)
+        assert checkpoints.page(7, 1) is None
+    for wrong in ({"dpi": "300"}, {"width_px": None}, {"words": [[0, 5, ["1", 2, 3, 4], None, []]]}, {"confidence": 10**400}):
+        file.write_text(json.dumps(_PAGE.to_json() | wrong))
         assert checkpoints.page(7, 1) is None
 
 

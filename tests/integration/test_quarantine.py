@@ -24,7 +24,7 @@ from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import WHOLE_INBOX, Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.output import archive as archiving
-from ocrwatch.output.quarantine import reason_path, release, reserve
+from ocrwatch.output.quarantine import reason_path, release, reserve, understood
 from ocrwatch.output.quarantinist import Quarantinist
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import LocalAccess
@@ -130,6 +130,28 @@ def test_failed_file_is_set_aside_with_its_reason(stage: Stage, state: JobState)
     assert (known.state, known.reason) == (JobState.QUARANTINED, "corrupt_file")
     assert known.moved_to == str(stage.quarantine / "in/a/scan.pdf")
     assert known.detail == f"it cannot be read; it was moved to {known.moved_to}"
+
+
+def test_reason_is_understood_or_is_none_of_ours(stage: Stage) -> None:
+    """Whoever may write there may write anything."""
+    stage.fail()
+    stage.pass_by()
+    (written,) = stage.reasons().values()
+    told = understood(json.dumps(written).encode())
+    assert (told["inbox"], told["path"], told["reason"]) == ("in", "a/scan.pdf", "corrupt_file")
+    assert [(event["at"], event["after"]) for event in told["failures"]] == [(1_700_000_000.0, "failed")]
+    (failure,) = written["failures"]
+    for changed in (
+        {"path": 1},
+        {"detail": None},
+        {"failures": None},
+        {"failures": [failure | {"at": "yesterday"}]},
+        {"failures": [failure | {"state": []}]},
+        {"failures": ["failed"]},
+    ):
+        assert understood(json.dumps(written | changed).encode()) == {}
+    for nonsense in (b"", b"[", b'"text"', b"{}", b"\xff", b"[" * 60_000):
+        assert understood(nonsense) == {}
 
 
 def test_file_stays_a_moment_before_it_is_set_aside(stage: Stage) -> None:

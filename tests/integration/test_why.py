@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ocrwatch.service.control import ask
 from ocrwatch.service.onlook import pdf_of, sight_of
 from ocrwatch.worker.lookout import looking_out
 from ocrwatch.worker.rights import User, may_stat
-from tests.faults import callers, scans
+from tests.faults import callers, hostile, scans
 from tests.faults.callers import open_folder
 from tests.faults.daemon import Service, wait_until
 from tests.faults.outside import AskedService, settings_of_inbox
@@ -150,6 +151,46 @@ def test_pdf_that_cannot_be_made_is_told_with_its_reason(service: AskedService) 
     assert not {"pdf", "pdf_reason"} & service.why("scan.png").keys()
 
 
+def test_file_in_the_quarantine_is_told_by_what_lies_beside_it(service: AskedService, folder: Path) -> None:
+    """Two had the same name in the inbox: each its own story, also when no journal knows them any more, and no daemon runs."""
+    place = service.inbox / "sub"
+    place.mkdir()
+    service.start()
+    for content, there in ((hostile.pdf_with_password(), "locked.pdf"), (hostile.pdf_without_pages(), "locked.1.pdf")):
+        (place / "locked.pdf").write_bytes(content)
+        wait_until((folder / "bad/in/sub" / there).exists, what=f"{there} in the quarantine", timeout_s=60)
+    _check_stories(service, folder)
+    (folder / "bad/in/sub/stranger.pdf").write_bytes(b"put there by somebody")
+    (folder / "bad/in/sub/liar.pdf").write_bytes(b"with a reason that is none")
+    (folder / "bad/in/sub/liar.pdf.reason.json").write_text("[")
+    for name in ("stranger", "liar"):
+        assert _command(service, f"../bad/in/sub/{name}.pdf")["reason"] == "quarantine"
+    assert service.stop() == 0
+    for file in (folder / "state").glob("journal.db*"):
+        file.unlink()
+    place.rename(folder / "elsewhere")
+    service.start()
+    _check_stories(service, folder)
+    assert service.stop() == 0
+    _check_stories(service, folder)
+
+
+def _check_stories(service: AskedService, folder: Path) -> None:
+    for name, reason, detail in (
+        ("locked.pdf", "encrypted_file", "password"),
+        ("locked.1.pdf", "corrupt_file", "cannot be opened"),
+    ):
+        answer = _command(service, f"../bad/in/sub/{name}")
+        assert (answer["path"], answer["state"], answer["reason"]) == ("sub/locked.pdf", "quarantined", reason)
+        assert answer["lies_in"] == "quarantine"
+        assert detail in answer["detail"]
+        told = service.command("why", str(folder / "bad/in/sub" / name)).stdout
+        assert told.splitlines()[0].startswith("sub/locked.pdf (inbox in): quarantined")
+        assert f"{reason}: " in told
+        assert f"{datetime.now(UTC).astimezone():%Y-%m-%d} " in told  # when it failed
+        assert "failed: " in told
+
+
 # -- who may ask ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +284,11 @@ def test_share_that_hangs_holds_no_answer_up(folder: Path) -> None:
         share.hang()
         table = read_mounts()
         with looking_out(table=table, answer_s=1.0) as lookout:
-            for look in (lambda: lookout.look(str(share.point), below="scan.png"), lambda: lookout.described(f"{scan}.json")):
+            for look in (
+                lambda: lookout.look(str(share.point), below="scan.png"),
+                lambda: lookout.described(f"{scan}.json"),
+                lambda: lookout.reason(str(scan)),
+            ):
                 with pytest.raises(OcrwatchError, match="does not answer"):
                     look()
         assert "does not answer" in pdf_of(Names(f"{scan}.txt", f"{scan}.json"), table=table)["pdf_reason"]

@@ -117,6 +117,7 @@ def test_unknown_key_comes_with_the_one_that_was_meant(text: str, words: str) ->
         ("{path: /b, output: {directory: /srv/a/texts}}", "overlaps with where the inbox a writes"),
         ("{path: /b, languages: [klingon]}", "klingon"),
         ("{path: b}", "is not absolute"),
+        ("{path: ~no-such-user/b}", "is not absolute"),
     ],
 )
 def test_inboxes_that_do_not_fit_together_are_refused(second: str, words: str) -> None:

@@ -6,7 +6,7 @@ from ocrwatch.correction.store import PULL
 from ocrwatch.doctor.model import for_service
 from ocrwatch.doctor.unit import Unit
 
-SHOWN = {"User": "ocrwatch", "Environment": "HF_HOME=/var/cache/ocrwatch/huggingface GGML_NO_BACKTRACE=1 'NAME=a b'"}
+SHOWN = {"User": "ocrwatch", "Environment": 'HF_HOME=/var/cache/ocrwatch/huggingface GGML_NO_BACKTRACE=1 "NAME=a b"'}
 
 
 def test_the_environment_of_the_unit_as_systemctl_shows_it() -> None:

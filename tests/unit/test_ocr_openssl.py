@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,30 @@ def test_users_own_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(openssl11, "SYSTEM_FOLDER", tmp_path / "none")
     folder = libraries(tmp_path / "ocrwatch" / "openssl-1.1")
     assert openssl11.find_openssl() == folder
+
+
+def test_installation_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is installed; the command names its interpreter, and puts the libraries where they are looked for."""
+    monkeypatch.delenv(openssl11.OVERRIDE, raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "it's here"))
+    monkeypatch.setattr(sys, "executable", f"{sys.prefix}/bin/python")
+    (tmp_path / "it's here/share/ocrwatch").mkdir(parents=True)
+    *program, folder = shlex.split(openssl11.fetch_command(None))
+    assert program == [sys.executable, "-m", "ocrwatch.tools.openssl11"]
+    assert openssl11.find_openssl() != Path(folder)
+    assert libraries(Path(folder)) == Path(sys.prefix, "openssl-1.1")
+    assert openssl11.find_openssl() == Path(folder)
+
+
+def test_command_for_a_checkout_or_a_named_folder_is_one_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is named excludes the others, so that is where they have to go."""
+    monkeypatch.delenv(openssl11.OVERRIDE, raising=False)
+    program = shlex.join([sys.executable, "-m", "ocrwatch.tools.openssl11"])
+    assert openssl11.fetch_command(None) == program
+    monkeypatch.setenv(openssl11.OVERRIDE, "/by/environment")
+    assert openssl11.fetch_command(None) == f"{program} /by/environment"
+    assert openssl11.fetch_command(tmp_path / "a b") == f"{program} '{tmp_path}/a b'"
+    assert openssl11.fetch_command(Path("/usr/lib64")) == program
 
 
 def test_other_libraries_of_the_same_name_are_not_whole(tmp_path: Path) -> None:
