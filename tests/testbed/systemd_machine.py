@@ -45,7 +45,12 @@ class SystemdMachine:
         arguments = [str(root), str(self._group), *(f"{source}:{target}" for source, target in bound.items())]
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(
-                [str(_BOOT), *arguments], stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, cwd="/"
+                # With the test's process it goes too, however that ends.
+                ["setpriv", "--pdeathsig", "KILL", str(_BOOT), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                cwd="/",
             )
         self._leader = 0
         try:
@@ -59,7 +64,7 @@ class SystemdMachine:
         return [
             ("the rights of root", os.geteuid() == 0),
             ("systemd (Debian: systemd)", _INIT.exists()),
-            ("unshare and nsenter (Debian: util-linux)", all(map(shutil.which, ("unshare", "nsenter")))),
+            ("unshare, nsenter and setpriv (Debian: util-linux)", all(map(shutil.which, ("unshare", "nsenter", "setpriv")))),
             ("control groups of version 2", groups is not None and os.access(groups, os.W_OK)),
         ]
 
