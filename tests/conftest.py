@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import settings
 # A deadline for each example would fail on a busy machine; pytest-timeout bounds each test as a whole.
 settings.register_profile("ocrwatch", deadline=None)
 settings.load_profile("ocrwatch")
+
+# A script's shell starts jobs of the background with SIGINT ignored, and every process of a test would inherit that: Ctrl-C
+# would end none of them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
