@@ -14,6 +14,7 @@ from ocrwatch.correction.calibrations import Calibrations
 from ocrwatch.correction.store import ModelFile
 from ocrwatch.errors import ModelUnavailable
 from ocrwatch.service import pulling
+from ocrwatch.wording import size
 from ocrwatch.worker.process import WorkerProcess
 
 
@@ -40,7 +41,7 @@ def list_models(config_path: Path | None) -> None:
     models = _fetcher(config_path, "list")["models"]
     calibrations = _calibrations(config_path)
     for entry in models:
-        click.echo(f"{entry['size_bytes'] / 1e6:8.0f} MB  {entry.get('repository') or '-'}  {entry['path']}")
+        click.echo(f"{size(entry['size_bytes']):>11}  {entry.get('repository') or '-'}  {entry['path']}")
         try:
             told = calibrations.of(Path(entry["path"])).state
         except ModelUnavailable as error:  # the others are listed all the same

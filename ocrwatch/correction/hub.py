@@ -21,6 +21,7 @@ from typing import Any
 
 from ocrwatch.correction.store import PULL, ModelWish
 from ocrwatch.errors import MissingPart, ModelUnavailable, OcrwatchError
+from ocrwatch.wording import size
 
 _SPARE_BYTES = 64 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024  # the library's own pieces are 10 MiB: of a slow line none would be whole before the stall limit
@@ -219,16 +220,12 @@ def make_sure_of_room(wish: ModelWish, needed_bytes: int) -> None:
 
 def _no_room(wish: ModelWish, needed_bytes: int) -> ModelUnavailable:
     folder = cache_dir(wish)
-    needed, free = map(_size, (needed_bytes, _free_bytes(folder)))
+    needed, free = map(size, (needed_bytes, _free_bytes(folder)))
     return ModelUnavailable(f"{repository(wish)} takes {needed}, {folder} has {free} free", f"make room, then {PULL}")
 
 
 def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
-
-
-def _size(count: int) -> str:
-    return f"{count / 10**9:.2f} GB" if count >= 10**9 else f"{count / 10**6:.1f} MB"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ocrwatch.correction.fit import Key, Ladder, gpu_bytes, layers_that_fit, steps
 from ocrwatch.correction.gguf import Shape
 from ocrwatch.errors import DeviceFull, ModelUnavailable, OcrwatchError, WorkerDied
+from ocrwatch.wording import size
 
 if TYPE_CHECKING:
     from ocrwatch.correction.store import ModelFile
@@ -215,8 +216,8 @@ class Placer:
             return f"{where} ran out of memory{more}"
         needed = gpu_bytes(survey.shape, layers=choice.all_layers, context_tokens=self._policy.context_tokens)
         return (
-            f"no room{' for more' if choice.layers else ''}: {choice.uuid} has {_size(choice.device.free_bytes)} free, "
-            f"all {choice.all_layers} layers need {_size(needed)} and {_size(self._policy.margin_bytes)} to spare"
+            f"no room{' for more' if choice.layers else ''}: {choice.uuid} has {size(choice.device.free_bytes)} free, "
+            f"all {choice.all_layers} layers need {size(needed)} and {size(self._policy.margin_bytes)} to spare"
         )
 
     def _why_nothing(self) -> str:
@@ -238,7 +239,3 @@ def is_shortage(error: OcrwatchError) -> bool:
     if isinstance(error, WorkerDied):
         return any(_SHORTAGE.search(line) for line in (error.message, *error.last_words))
     return isinstance(error, DeviceFull)
-
-
-def _size(count_bytes: int) -> str:
-    return f"{count_bytes / 1e9:.1f} GB" if count_bytes >= 1e9 else f"{count_bytes / 1e6:.0f} MB"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from ocrwatch.errors import Infrastructure
+from ocrwatch.wording import size
 
 TOLERANCE_BYTES = 32 * 2**20
 """The driver's own bookkeeping comes and goes by a few MB; the smallest CUDA context is above 100 MB."""
@@ -135,10 +136,10 @@ def _gone(departure: Departure) -> str:
 def _blamed(grown_bytes: int, others_bytes: int) -> tuple[Returned, str]:
     """What others held before was not read: as soon as they may be the reason, nothing is proved."""
     if others_bytes >= grown_bytes - TOLERANCE_BYTES:
-        return Returned.UNVERIFIED, f"{_more(grown_bytes)}, and other processes hold {others_bytes // 10**6} MB"
-    explained = f"other processes hold only {others_bytes // 10**6} MB of it" if others_bytes else "no other process explains it"
+        return Returned.UNVERIFIED, f"{_more(grown_bytes)}, and other processes hold {size(others_bytes)}"
+    explained = f"other processes hold only {size(others_bytes)} of it" if others_bytes else "no other process explains it"
     return Returned.TIMEOUT, f"{_more(grown_bytes)}, and {explained}"
 
 
 def _more(grown_bytes: int) -> str:
-    return f"{grown_bytes // 10**6} MB more are used than before"
+    return f"{size(grown_bytes)} more are used than before"

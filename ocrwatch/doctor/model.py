@@ -19,6 +19,7 @@ from ocrwatch.doctor.findings import Finding, bad, ok, quoted, warn
 from ocrwatch.doctor.unit import Unit
 from ocrwatch.errors import MissingPart, OcrwatchError
 from ocrwatch.settings import Configuration
+from ocrwatch.wording import size
 from ocrwatch.worker.process import WorkerProcess, WorkerSpec
 
 _PULL = "ocrwatch model pull"
@@ -50,7 +51,7 @@ def examine_model(settings: Configuration | None, unit: Unit | None, scratch: Pa
             yield bad(error.message, _whole_one(settings) or for_service(error.remedy, unit))
         else:
             found = Path(reply["path"])
-            yield ok(f"model {reply['file']} is here, {reply['size_bytes'] / 1e6:.0f} MB, sha256 {reply['sha256'][:12]}...")
+            yield ok(f"model {reply['file']} is here, {size(reply['size_bytes'])}, sha256 {reply['sha256'][:12]}...")
             yield _calibration(settings, found)
     yield from _gpu(settings, found)
 
@@ -152,7 +153,7 @@ def room_findings(settings: Configuration, survey: Survey) -> Iterator[Finding]:
 
 
 def _fit(settings: Configuration, survey: Survey, device: Device) -> Finding:
-    where = f"{device.name} ({device.uuid}) has {device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
+    where = f"{device.name} ({device.uuid}) has {size(device.free_bytes)} of {size(device.total_bytes)} free"
     shape, policy = survey.shape, modelling.plan_of(settings, threads=1).gpu
     if shape is None:
         return ok(where)
@@ -161,7 +162,7 @@ def _fit(settings: Configuration, survey: Survey, device: Device) -> Finding:
     fitting = layers_that_fit(
         shape, context_tokens=policy.context_tokens, free_bytes=device.free_bytes, margin_bytes=policy.margin_bytes
     )
-    needs = f"{where}; {wanted} of the model's {shape.layers} layers need {needed / 1e9:.1f} GB"
+    needs = f"{where}; {wanted} of the model's {shape.layers} layers need {size(needed)}"
     if fitting >= wanted:
         return ok(needs)
     remedy = "end what else uses it (`nvidia-smi` lists it), or take a smaller `model.quantization` or `model.context`"

@@ -18,6 +18,7 @@ from ocrwatch.intake import mounts
 from ocrwatch.intake.entries import Kind
 from ocrwatch.journal.opening import damaged
 from ocrwatch.settings import Configuration, InboxSettings, Watch
+from ocrwatch.wording import size
 from ocrwatch.worker.lookout import Lookout, Sight
 
 _LITTLE_STATE_BYTES = 2 * 10**9
@@ -197,7 +198,7 @@ class Places:
         if free_bytes < least_bytes:
             say = bad if free_bytes < _NO_BYTES else warn
             remedy = f"make room there: df -h {quoted(path)}; du -xh --max-depth=1 {quoted(path)}"
-            yield say(f"{free_bytes / 1e6:.0f} MB are free at {path}, and {why}", remedy)
+            yield say(f"{size(free_bytes)} are free at {path}, and {why}", remedy)
         if free_files is not None and free_files < _FEW_FILES:
             say = bad if free_files == 0 else warn
             remedy = f"take files away there: df -i {quoted(path)}; du -x --inodes --max-depth=1 {quoted(path)}"

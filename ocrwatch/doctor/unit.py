@@ -16,6 +16,7 @@ from pathlib import Path
 from ocrwatch import composition
 from ocrwatch.doctor.findings import Finding, bad, ok, quoted, warn
 from ocrwatch.settings import Configuration, InboxSettings
+from ocrwatch.wording import size
 
 UNIT = "ocrwatch.service"
 _ANSWER_S = 10.0
@@ -201,7 +202,7 @@ def _limits(unit: Unit, settings: Configuration) -> Iterator[Finding]:
     needed = workers * settings.ocr.page_memory + _PARENT_BYTES
     if most is not None and most < needed:
         yield warn(
-            f"{UNIT} may hold {most / 1e9:.1f} GB; {workers} workers may want {needed / 1e9:.1f} GB "
+            f"{UNIT} may hold {size(most)}; {workers} workers may want {size(needed)} "
             "by `ocr.page_memory`, and the model comes on top",
             drop_in("memory", [f"MemoryMax={-(-needed // 10**6)}M"]) + "; or fewer `ocr.workers`, or a smaller `ocr.page_memory`",
         )

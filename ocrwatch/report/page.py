@@ -19,7 +19,7 @@ from ocrwatch.output.document import Document, Page
 from ocrwatch.report.content import REASONS, Collection, FileResult, Shown, doubts, pieces
 from ocrwatch.report.pictures import MEDIA_TYPE, Absent, Picture
 from ocrwatch.service.logs import printable
-from ocrwatch.service.view import duration
+from ocrwatch.wording import duration
 
 MARK = "<!doctype html>\n<!-- ocrwatch report -->\n"
 """How every report begins, so that an earlier one is known again."""

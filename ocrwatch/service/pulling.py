@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ocrwatch.correction.store import Doing
+from ocrwatch.wording import size
 
 Show = Callable[[Mapping[str, Any]], None]
 
@@ -50,10 +51,8 @@ class Lines:
     def __call__(self, frame: Mapping[str, Any]) -> None:
         """Tell of a frame, if it says something new."""
         doing, done_bytes, total_bytes = _read(frame)
-        size = f"{total_bytes / 10**9:.2f} GB" if total_bytes >= 10**9 else f"{total_bytes / 10**6:.1f} MB"
-        if doing is Doing.DOWNLOADING:
-            size = f"{10 * (10 * done_bytes // max(total_bytes, 1))} % of {size}"
-        line = f"{_LABELS[doing]}: {size}"
+        how_far = f"{10 * (10 * done_bytes // max(total_bytes, 1))} % of " if doing is Doing.DOWNLOADING else ""
+        line = f"{_LABELS[doing]}: {how_far}{size(total_bytes)}"
         if line not in self._told:
             self._told.add(line)
             self._tell(line)

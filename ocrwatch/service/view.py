@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocrwatch.service.logs import printable
+from ocrwatch.wording import duration, size
 
 Values = Mapping[str, Any]
 _MOST_FOLDERS = 10
@@ -14,17 +15,9 @@ _MOST_PAGES = 10
 _WIDEST_NAME = 16
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`, `2.0 d`."""
-    for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.0f} {unit}" if unit != "h" else f"{seconds / divisor:.1f} h"
-    return f"{seconds / 86400:.1f} d"
-
-
 def status_lines(status: Values) -> Iterator[str]:
     """The daemon at a glance."""
-    yield f"ocrwatch {status['version']}, pid {status['pid']}, up {duration(status['up_s'])}, {status['rss_bytes'] / 1e6:.0f} MB"
+    yield f"ocrwatch {status['version']}, pid {status['pid']}, up {duration(status['up_s'])}, {size(status['rss_bytes'])}"
     yield ""
     width = min(_WIDEST_NAME, max(5, *(len(inbox["name"]) for inbox in status["inboxes"])))
     yield f"{'INBOX':<{width}} STATE    LOOKS BY  FILES SETTLING QUEUED   DONE FAILED  OLDEST  PATH"
@@ -38,9 +31,9 @@ def status_lines(status: Values) -> Iterator[str]:
 
 def _work_line(status: Values) -> str:
     workers = status["workers"]
-    busy, held = sum(w["state"] == "busy" for w in workers), sum(w["resident_bytes"] for w in workers) / 1e6
+    busy, held = sum(w["state"] == "busy" for w in workers), sum(w["resident_bytes"] for w in workers)
     waiting, active = status["pages_waiting"], status["jobs_active"]
-    return f"ocr      {len(workers)} workers, {busy} busy, {held:.0f} MB, {waiting} pages waiting, {active} files in work"
+    return f"ocr      {len(workers)} workers, {busy} busy, {size(held)}, {waiting} pages waiting, {active} files in work"
 
 
 def _hour_line(status: Values) -> str:
@@ -89,7 +82,7 @@ def _model_line(model: Values | None) -> str:
         return "model    correction is off"
     name = printable(model["file"] or "not found yet")
     if model["state"] in ("ready", "busy"):
-        held = f"pid {model['pid']}, {model['resident_bytes'] / 1e6:.0f} MB"
+        held = f"pid {model['pid']}, {size(model['resident_bytes'])}"
         return f"model    {name}: {_place(model)}, {held}, {_until(model)}{_trust(model)}"
     line = f"model    {name}: {_away(model)}"
     if model["unavailable_s"] is not None:
@@ -112,7 +105,7 @@ def _trust(model: Values) -> str:
 def _place(model: Values) -> str:
     device = "cpu"
     if model["device"] == "gpu":
-        amount = f", {model['gpu_bytes'] / 1e9:.1f} GB" if model["gpu_bytes"] else ""
+        amount = f", {size(model['gpu_bytes'])}" if model["gpu_bytes"] else ""
         device = f"gpu {model['layers_on_gpu']}/{model['layers']} layers{amount}"
     return f"degraded: {device} ({printable(model['degraded'])})" if model["degraded"] else f"loaded on {device}"
 
@@ -120,7 +113,7 @@ def _place(model: Values) -> str:
 def _away(model: Values) -> str:
     if model["fetched"] is not None:
         done, total = model["fetched"]
-        return f"being fetched, {done / 1e9:.1f} of {total / 1e9:.1f} GB"
+        return f"being fetched, {size(done)} of {size(total)}"
     if model["state"] != "cold":
         return str(model["state"])
     proof = model["returned"]

@@ -25,7 +25,8 @@ from ocrwatch.errors import OcrwatchError
 from ocrwatch.service.control import NoDaemon
 from ocrwatch.service.logs import printable
 from ocrwatch.service.signals import signals_into
-from ocrwatch.service.view import Values, duration, status_lines
+from ocrwatch.service.view import Values, status_lines
+from ocrwatch.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console

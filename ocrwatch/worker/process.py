@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerRefused, WorkerTimedOut, from_wire
+from ocrwatch.wording import size
 from ocrwatch.worker import frames
 from ocrwatch.worker.lifeline import Lifeline
 
@@ -206,7 +207,7 @@ class WorkerProcess:
         allowed = self._spec.memory_bytes
         if allowed is not None and (held := self.resident_bytes()) > allowed:
             self.kill()
-            raise self._death(f"held {held // 10**6} MB, more than the limit of {allowed // 10**6} MB, and was killed")
+            raise self._death(f"held {size(held)}, more than the limit of {size(allowed)}, and was killed")
 
     def _how_it_died(self, detail: str) -> str:
         status = self._process.poll()

@@ -92,10 +92,10 @@ def test_pull_without_a_terminal_prints_a_few_lines(installed: Installed) -> Non
     """A log is told how far it is, not filled; the results alone go to standard output."""
     lines = installed.run("model", "pull").stderr.splitlines()
     downloading = [line for line in lines if line.startswith("downloading: ")]
-    assert downloading[0] == "downloading: 0 % of 20.0 MB"
-    assert downloading[-1] == "downloading: 100 % of 20.0 MB"
+    assert downloading[0] == "downloading: 0 % of 20 MB"
+    assert downloading[-1] == "downloading: 100 % of 20 MB"
     assert len(downloading) == 11
-    assert lines[len(downloading) :] == ["checking sha256: 20.0 MB"]
+    assert lines[len(downloading) :] == ["checking sha256: 20 MB"]
 
 
 def test_pull_shows_download_and_check_on_a_terminal(installed: Installed) -> None:

@@ -180,8 +180,8 @@ def test_memory_is_verified_when_it_is_back(cards: Cards) -> None:
     ("reading", "verdict", "words"),
     [
         (held(3 * GB, p4711=2 * GB), Returned.TIMEOUT, "process 4711 is still on the device"),
-        (held(2 * GB), Returned.TIMEOUT, "1000 MB more are used than before, and no other process explains it"),
-        (held(2 * GB, p815=GB), Returned.UNVERIFIED, "other processes hold 1000 MB"),
+        (held(2 * GB), Returned.TIMEOUT, "1.0 GB more are used than before, and no other process explains it"),
+        (held(2 * GB, p815=GB), Returned.UNVERIFIED, "other processes hold 1.0 GB"),
         (held(2 * GB, p815=None), Returned.UNVERIFIED, "cannot be seen"),
         (held(GB, p815=None), Returned.UNVERIFIED, "no more memory is used than before, but"),
     ],

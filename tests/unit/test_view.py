@@ -15,8 +15,9 @@ from ocrwatch.intake.settle import Waiting, WaitReason
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import JobState, PageState
 from ocrwatch.service.logs import printable
-from ocrwatch.service.view import duration, status_lines, why_lines
+from ocrwatch.service.view import status_lines, why_lines
 from ocrwatch.service.why import _MEANING, Surroundings, explain
+from ocrwatch.wording import duration
 from tests.faults.waiting import FakeClock
 
 
@@ -153,7 +154,7 @@ def test_first_page_is_begun_twice_and_no_hard_one_for_that(journal: Journal) ->
             _model(state="ready", pid=9, device="cpu", degraded="GPU-1 has 300 MB free"),
             "degraded: cpu (GPU-1 has 300 MB free), pid 9",
         ),
-        (_model(state="loading", fetched=(1_200_000_000, 3_600_000_000)), "being fetched, 1.2 of 3.6 GB"),
+        (_model(state="loading", fetched=(1_200_000_000, 3_600_000_000)), "being fetched, 1.2 GB of 3.6 GB"),
         (_model(returned={"verdict": "verified", "reason": "", "after_s": 0.3}), "unloaded, its GPU memory is free again"),
         (
             _model(returned={"verdict": "timeout", "reason": "pid 9 is still there", "after_s": 5.0}),
