@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ocrwatch.correction import split
 from ocrwatch.errors import ModelUnavailable
 
 Value = int | float | bool | str | tuple[int | float | bool, ...]
@@ -27,13 +28,11 @@ _MOST_NAME_BYTES = 64
 _MOST_KEPT_BYTES = 1024  # of a text; templates and licences are passed over
 _MOST_KEPT_ITEMS = 4096  # of a list: one a block; vocabularies are passed over
 _MOST_DIMENSIONS = 4
-_MOST_PARTS = 1000
 _MOST_BLOCKS = 1024  # llama.cpp takes 512
 _MOST_OF_A_NUMBER = 1 << 32
 _F16_BYTES = 2
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
-_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})(?P<end>\.gguf)", re.IGNORECASE)
 _BLOCK = re.compile(r"blk\.(\d{1,6})\.")
 _INPUTS = {"token_embd", "token_embd_norm", "token_types", "position_embd", "per_layer_token_embd"}
 """What llama.cpp keeps in the memory of the machine whatever is offloaded: LLM_TENSOR_LAYER_INPUT of its llama-arch.cpp."""
@@ -112,13 +111,10 @@ def read(path: Path) -> Shape:
 
 def _parts(path: Path) -> list[Path]:
     """All parts, by the names that llama.cpp would open; a folder that this process may not list is no obstacle."""
-    name = _PART.fullmatch(path.name)
-    if name is None:
-        return [path]
-    total = int(name["total"])
-    if not 1 <= total <= _MOST_PARTS:
-        raise ModelUnavailable(f"{path} is one of {total} parts, {_MOST_PARTS} is the most", _REMEDY)
-    return [path.with_name(f"{name['stem']}-{number:05}-of-{name['total']}{name['end']}") for number in range(1, total + 1)]
+    part = split.part_of(path.name)
+    if part is not None and not 1 <= part.total <= split.MOST_PARTS:
+        raise ModelUnavailable(f"{path} is one of {part.total} parts, {split.MOST_PARTS} is the most", _REMEDY)
+    return [path.with_name(name) for name in split.names_of(path.name)]
 
 
 def read_header(path: Path) -> Header:

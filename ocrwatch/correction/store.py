@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ocrwatch.correction import split
 from ocrwatch.errors import MissingPart, ModelUnavailable
 
 PULL = "run: ocrwatch model pull"
@@ -33,7 +34,6 @@ HUB_VARIABLES = (
 """Variables of the environment that the `fetch` worker is to be given: where the hub and its cache are, and how to get there."""
 
 _ALIASES = {"int8": "q8_0", "int4": "q4_k_m", "float16": "f16", "fp16": "f16", "float32": "f32", "fp32": "f32"}
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
 _BLOCK_BYTES = 4 * 1024 * 1024
 _LISTED = 8
 
@@ -133,11 +133,7 @@ class ModelFile:
 
 def stamp_of(path: Path) -> Stamp:
     """Size and time of change of a model's file, or of all parts beside a first one. Raises OSError where one is not there."""
-    part, name = _PART.fullmatch(path.name), path.name
-    parts = [path]
-    if part is not None:
-        before, after = name[: part.start("number")], name[part.end("number") :]
-        parts = [path.with_name(f"{before}{number:05d}{after}") for number in range(1, int(part["total"]) + 1)]
+    parts = (path.with_name(name) for name in split.names_of(path.name))
     return tuple((status.st_size, status.st_mtime_ns) for status in map(os.stat, parts))
 
 
@@ -177,23 +173,23 @@ def has_quantization(name: str, quantization: str) -> bool:
 
 def gguf_models(names: Iterable[str]) -> list[tuple[str, ...]]:
     """The models among file names, each with its parts in order."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, int], list[str]] = {}
     for name in sorted(names):
         # A projector for images is no model by itself.
         if not name.lower().endswith(".gguf") or os.path.basename(name).lower().startswith("mmproj"):
             continue
-        part = _PART.fullmatch(name)
-        groups.setdefault((part["stem"], part["total"]) if part else (name, ""), []).append(name)
+        part = split.part_of(name)
+        groups.setdefault((part.stem, part.total) if part else (name, 1), []).append(name)
     return [tuple(parts) for parts in groups.values()]
 
 
 def _whole(parts: tuple[str, ...], where: str) -> tuple[str, ...]:
-    first = _PART.fullmatch(parts[0])
+    first = split.part_of(parts[0])
     if first is not None:
-        there = {int(match["number"]) for match in map(_PART.fullmatch, parts) if match}
-        lacking = [str(number) for number in range(1, int(first["total"]) + 1) if number not in there]
+        there = {part.number for part in map(split.part_of, parts) if part is not None}
+        lacking = [str(number) for number in range(1, first.total + 1) if number not in there]
         if lacking:
-            raise MissingPart(f"part {', '.join(lacking)} of {int(first['total'])} of {first['stem']} is not {where}", PULL)
+            raise MissingPart(f"part {', '.join(lacking)} of {first.total} of {first.stem} is not {where}", PULL)
     return parts
 
 
@@ -218,7 +214,7 @@ def local_parts(wish: ModelWish) -> tuple[Path, ...]:
 def _parts_at(path: Path) -> tuple[Path, ...]:
     if not path.is_file():
         raise MissingPart(f"there is no model at {path}", "set `model.path` to a .gguf file")
-    if _PART.fullmatch(path.name) is None:
+    if split.part_of(path.name) is None:
         return (path,)
     chosen = choose(files_in(path.parent), file=path.name, quantization=None, where=f"in {path.parent}")
     return tuple(path.parent / name for name in chosen)

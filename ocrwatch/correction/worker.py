@@ -7,9 +7,7 @@ lists edits; the text itself does not travel back. The process ends to give the 
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,12 +17,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocrwatch.correction import channel
+from ocrwatch.correction import channel, split
 from ocrwatch.correction.calibration import STRICTEST, Calibration
 from ocrwatch.correction.protocol import CorrectionRequest, Judged, JudgedPlace
 from ocrwatch.correction.weights import weights_for
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.worker import child, sandbox
+from ocrwatch.worker.memory import resident_bytes
 
 if TYPE_CHECKING:
     from ocrwatch.correction.channel import Channel
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ocrwatch.correction.llama import Llama, LoadOptions
 
 _WORD_LISTS_KEPT = 4
-_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _SMALLEST_CONTEXT_TOKENS = 2048
 """Room for the left text and the longest alternatives that a hostile page can make."""
 
@@ -195,17 +193,10 @@ def read_request(message: child.Message) -> CorrectionRequest:
         raise OcrwatchError(f"no request for correction: {type(error).__name__} {error}") from error
 
 
-def resident_bytes() -> int:
-    """The memory of this process that is resident."""
-    with open("/proc/self/statm", encoding="ascii") as numbers:
-        return int(numbers.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 def policy(options: Mapping[str, Any]) -> sandbox.Policy:
     """The model's file, or all of its parts, to read; to write, nothing but the folder where CUDA keeps what it compiled."""
     model = Path(str(options["model_path"]))
-    whole = _PART.sub("", model.name)
-    parts = (model,) if whole == model.name else model.parent.glob(f"{glob.escape(whole)}-*-of-*")
+    parts = (model.with_name(name) for name in split.names_of(model.name))
     gpu = options.get("gpu_layers", "auto") != 0
     cache = os.environ.get("CUDA_CACHE_PATH") if gpu else None
     return sandbox.Policy(readable=tuple(parts), scratch=Path(cache) if cache else None, gpu=gpu)

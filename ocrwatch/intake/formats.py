@@ -10,10 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ocrwatch import magic
 from ocrwatch.intake import formats_image, formats_pdf, formats_tiff
 
-_HEAD_BYTES = 1024
-Missing = Callable[[BinaryIO, int], str]
+_MISSING: dict[str, Callable[[BinaryIO, int], str]] = {
+    "pdf": formats_pdf.missing,
+    "tiff": formats_tiff.missing,
+    "jpeg": formats_image.missing_of_jpeg,
+    "png": formats_image.missing_of_png,
+    "gif": formats_image.missing_of_gif,
+    "bmp": formats_image.missing_of_bmp,
+    "jpeg2000": formats_image.missing_of_jpeg2000,
+    "webp": formats_image.missing_of_webp,
+}
 
 
 @dataclass(frozen=True)
@@ -40,30 +49,11 @@ def check(file: BinaryIO, size: int) -> Completeness:
     if size == 0:
         return Completeness(whole=False, format="empty", reason="it has no content yet")
     file.seek(0)
-    head = file.read(_HEAD_BYTES)
+    head = file.read(magic.HEAD_BYTES)
     if not head.strip(b"\0"):
         return Completeness(whole=False, format="unknown", reason="it begins with zeros, as a file that is yet to be filled in")
-    name, missing = _format_of(head)
-    reason = missing(file, size)
-    return Completeness(whole=not reason, format=name, reason=reason)
-
-
-def _format_of(head: bytes) -> tuple[str, Missing]:
-    for name, magic, missing in (
-        ("tiff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), formats_tiff.missing),
-        ("jpeg", (b"\xff\xd8\xff",), formats_image.missing_of_jpeg),
-        ("png", (b"\x89PNG\r\n\x1a\n",), formats_image.missing_of_png),
-        ("gif", (b"GIF87a", b"GIF89a"), formats_image.missing_of_gif),
-        ("bmp", (b"BM",), formats_image.missing_of_bmp),
-        ("jpeg2000", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), formats_image.missing_of_jpeg2000),
-    ):
-        if head.startswith(magic):
-            return name, missing
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp", formats_image.missing_of_webp
-    # Readers accept a PDF header anywhere in the first kilobyte.
-    return ("pdf", formats_pdf.missing) if b"%PDF-" in head else ("unknown", _nothing)
-
-
-def _nothing(file: BinaryIO, size: int) -> str:
-    return ""
+    format_ = magic.format_of(head)
+    if format_ is None:
+        return Completeness(whole=True, format="unknown")
+    reason = _MISSING[format_](file, size)
+    return Completeness(whole=not reason, format=format_, reason=reason)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from ocrwatch import magic
 from ocrwatch.errors import EmptyDocument, Infrastructure, UnsupportedFile
 from ocrwatch.ocr.engine import PdfText, Word
 
@@ -19,21 +20,6 @@ if TYPE_CHECKING:
 DEFAULT_DPI = 300
 DEFAULT_MAX_PIXELS = 40_000_000
 MAX_SIDE_PX = 32_000  # engines count pixels of a side in 16 bits
-_HEAD_BYTES = 1024
-
-_MAGIC = {
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",
-    b"MM\0+": "tiff",
-    b"\xff\xd8\xff": "jpeg",
-    b"\x89PNG\r\n\x1a\n": "png",
-    b"GIF87a": "gif",
-    b"GIF89a": "gif",
-    b"BM": "bmp",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "jpeg2000",
-    b"\xff\x4f\xff\x51": "jpeg2000",
-}
 
 
 @dataclass(frozen=True)
@@ -110,18 +96,13 @@ def detect(file: BinaryIO) -> str:
     """The format of a file by its first bytes. Raises UnsupportedFile or EmptyDocument; Infrastructure when it can't be read."""
     try:
         file.seek(0)
-        head = file.read(_HEAD_BYTES)
+        head = file.read(magic.HEAD_BYTES)
         file.seek(0)
     except OSError as error:  # the copy in the spool is ours: its disk is at fault, never what it holds
         raise Infrastructure(f"the copy of the scan cannot be read: {error.strerror}", "check the disk of `state_dir`") from error
     if not head:
         raise EmptyDocument("the scan has no content")
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    for magic, format_ in _MAGIC.items():
-        if head.startswith(magic):
-            return format_
-    # Readers of PDF accept what stands before the header, as mail gateways put it there.
-    if b"%PDF-" in head:
-        return "pdf"
+    format_ = magic.format_of(head)
+    if format_ is not None:
+        return format_
     raise UnsupportedFile("the scan is none of PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000")

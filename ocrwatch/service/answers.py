@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ocrwatch import __version__
@@ -25,6 +24,7 @@ from ocrwatch.service.permission import Permission
 from ocrwatch.service.whereabouts import Place, Role
 from ocrwatch.service.why import unfinished, waiting_files
 from ocrwatch.treatment import Treatment
+from ocrwatch.worker.memory import resident_bytes
 
 _HOUR_S = 3600.0
 _MOVED = {Role.ARCHIVE: "finished", Role.QUARANTINE: "failed"}
@@ -59,7 +59,7 @@ class Answers:
             "version": __version__,
             "pid": os.getpid(),
             "up_s": self.clock() - self.started_s,
-            "rss_bytes": _resident_bytes(),
+            "rss_bytes": resident_bytes(),
             "inboxes": [
                 self._inbox(name, counts) | (self._files(name, caller) if request.get("files") else {}) for name in self.inboxes
             ],
@@ -197,8 +197,3 @@ def _territory(status: TerritoryStatus) -> dict[str, Any]:
         "why_polling": status.why_polling,
         "unread": [{"path": path, "reason": reason} for path, reason in status.unread],
     }
-
-
-def _resident_bytes() -> int:
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -19,16 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ocrwatch.errors import OcrwatchError, WorkerDied, WorkerRefused, WorkerTimedOut, from_wire
 from ocrwatch.wording import size
 from ocrwatch.worker import frames
 from ocrwatch.worker.lifeline import Lifeline
+from ocrwatch.worker.memory import resident_bytes
 
 _POLL_MS = 50
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # What a worker may reserve, as a multiple of what it may hold. Far above: engines that get no memory return an empty page in
 # place of an error. Address space itself is not bounded, .NET and CUDA reserve it by the gigabyte.
 _RESERVED_PER_HELD = 4
@@ -116,11 +115,7 @@ class WorkerProcess:
 
     def resident_bytes(self) -> int:
         """Memory that the process holds now; 0 when it is gone."""
-        try:
-            fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
-            return int(fields[1]) * _PAGE_BYTES
-        except (OSError, IndexError):
-            return 0
+        return resident_bytes(self.pid)
 
     def stop(self) -> None:
         """End the process: close its channel, then TERM, then KILL, each with its time of grace.

@@ -104,14 +104,14 @@ def test_memory_that_another_process_may_hold_is_unverified() -> None:
     """Somebody came while ours was there: the device can never be as before."""
     proof, *_ = seen(Reading(BEFORE + 200 * MB, {OTHER: 200 * MB}))
     assert (proof.verdict, proof.after_s) == (Returned.UNVERIFIED, 5.0)
-    assert "other processes hold 209 MB" in proof.reason
+    assert "other processes hold 210 MB" in proof.reason
 
 
 def test_memory_that_another_process_is_too_small_for_is_a_timeout() -> None:
     """Somebody being there is no excuse for more than they hold."""
     proof, *_ = seen(Reading(BEFORE + 500 * MB, {OTHER: 200 * MB}))
     assert proof.verdict is Returned.TIMEOUT
-    assert "other processes hold only 209 MB of it" in proof.reason
+    assert "other processes hold only 210 MB of it" in proof.reason
 
 
 @pytest.mark.parametrize(("used", "after_s"), [(BEFORE, 0.0), (BEFORE + 200 * MB, 5.0)])
