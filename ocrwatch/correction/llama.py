@@ -110,7 +110,6 @@ class Llama:
         """What sequence 0 begins with, noted by who ran it; nothing after `clear`."""
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
         self.context_tokens = int(llama_cpp.llama_n_ctx(self._context))
-        self.parameters = int(llama_cpp.llama_model_n_params(self._model))
 
     def _load(self, options: LoadOptions, progress: Callable[[float], None]) -> Any:
         def on_progress(fraction: float, _: object) -> bool:

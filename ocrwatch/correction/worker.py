@@ -23,7 +23,6 @@ from ocrwatch.correction.protocol import CorrectionRequest, Judged, JudgedPlace
 from ocrwatch.correction.weights import weights_for
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.worker import child, sandbox
-from ocrwatch.worker.memory import resident_bytes
 
 if TYPE_CHECKING:
     from ocrwatch.correction.channel import Channel
@@ -47,9 +46,8 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
     options: `model_path`; `gpu_layers` (null or "auto" for as many as the build takes, or a number); `context_tokens`; `threads`;
     `mmap` ("auto", true or false); `calibration` (`gain` and `margin`; without it the strictest holds); `word_lists` (objects of
     `languages` and `dictionary`, as requests have them: they are made ready while the model loads).
-    The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `gpu_bytes`, `parameters`, `context_tokens`, `memory_bytes`
-    (resident), `load_s`, `description`, `branching`, `calibrated`, `sandbox` (see `Confinement`). Progress tells the fraction
-    that is `loaded`.
+    The hello: `device` ("cpu" or "gpu"), `layers_on_gpu`, `layers`, `gpu_bytes`, `load_s`, `branching`, `calibrated`, `sandbox`
+    (see `Confinement`). Progress tells the fraction that is `loaded`.
 
     Raises ModelUnavailable with llama.cpp's reason, DeviceFull where a GPU's memory was short, ValueError for no options.
     """
@@ -76,11 +74,7 @@ def start(options: child.Message) -> tuple[child.Message, Mapping[str, child.Han
         "layers_on_gpu": placement.layers_on_gpu,
         "layers": placement.layers,
         "gpu_bytes": placement.gpu_bytes,
-        "parameters": llama.parameters,
-        "context_tokens": llama.context_tokens,
-        "memory_bytes": resident_bytes(),
         "load_s": round(time.monotonic() - begun, 3),
-        "description": llama.description,
         "branching": corrector.branching,
         "calibrated": _calibration(options) != STRICTEST,
         "sandbox": confinement.to_json(),

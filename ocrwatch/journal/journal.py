@@ -25,6 +25,8 @@ _FIELDS = frozenset(
     | {"moved_to", "to_review", "edits"}
 )
 _PATHS = ("text_name", "moved_to")
+_END = "after IN ('done', 'partial', 'failed', 'poison', 'awaiting_correction')"
+"""Of an event: the condition of the index `event_by_end`, word for word, without which it is not used."""
 
 
 class Journal(Files, Moves, Deliveries):
@@ -94,8 +96,7 @@ class Journal(Files, Moves, Deliveries):
     def finished_since(self, since: float) -> dict[JobState, int]:
         """How many jobs came to an end after `since`, by state."""
         rows = self._rows(
-            "SELECT after, count(*) AS n FROM event WHERE at >= ? AND after IN ('done', 'partial', 'failed', 'poison')"
-            " GROUP BY after",
+            f"SELECT after, count(*) AS n FROM event WHERE at >= ? AND {_END} AND after <> 'awaiting_correction' GROUP BY after",
             (since,),
         )
         return {JobState(r["after"]): r["n"] for r in rows}
@@ -103,11 +104,12 @@ class Journal(Files, Moves, Deliveries):
     def work_since(self, since: float) -> tuple[int, dict[str, int]]:
         """How many pages the texts have that were finished after `since`, and how many files failed, by reason."""
         pages = self._rows(
-            "SELECT sum(pages) AS n FROM job WHERE id IN (SELECT job FROM event WHERE at >= ? AND after IN ('done', 'partial'))",
+            "SELECT sum(pages) AS n FROM job WHERE id IN"
+            f" (SELECT job FROM event WHERE at >= ? AND {_END} AND after IN ('done', 'partial'))",
             (since,),
         )
         failures = self._rows(
-            "SELECT reason, count(*) AS n FROM event WHERE at >= ? AND after IN ('failed', 'poison')"
+            f"SELECT reason, count(*) AS n FROM event WHERE at >= ? AND {_END} AND after IN ('failed', 'poison')"
             " GROUP BY reason ORDER BY n DESC, reason",
             (since,),
         )
@@ -116,8 +118,8 @@ class Journal(Files, Moves, Deliveries):
     def finished_between(self, since: float, until: float) -> list[Job]:
         """Current jobs that came to an end, or whose raw text was published, at a time from `since` to before `until`."""
         rows = self._rows(
-            f"SELECT {JOB_COLUMNS} FROM job WHERE {_CURRENT} AND id IN (SELECT job FROM event WHERE at >= ? AND at < ?"
-            " AND after IN ('done', 'partial', 'failed', 'poison', 'awaiting_correction')) ORDER BY inbox, path",
+            f"SELECT {JOB_COLUMNS} FROM job WHERE {_CURRENT}"
+            f" AND id IN (SELECT job FROM event WHERE at >= ? AND at < ? AND {_END}) ORDER BY inbox, path",
             (since, until),
         )
         return [job_of(r) for r in rows]

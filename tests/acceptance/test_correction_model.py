@@ -102,14 +102,12 @@ def loaded(smollm2: str) -> Iterator[tuple[Client, dict[str, Any]]]:
 
 
 def test_worker_says_what_it_loaded(loaded: tuple[Client, dict[str, Any]]) -> None:
-    """The hello names device, layers, parameters, memory, time and whether alternatives branch."""
+    """The hello names device, layers, time, and whether alternatives branch."""
     _, hello = loaded
     assert hello["device"] == "cpu"
     assert (hello["layers_on_gpu"], hello["layers"], hello["gpu_bytes"]) == (0, 31, 0)
-    assert 130_000_000 < hello["parameters"] < 140_000_000
-    assert 50_000_000 < hello["memory_bytes"] < 1_500_000_000
+    assert 0 < hello["load_s"] < 300
     assert hello["branching"] is True
-    assert "llama" in hello["description"]
 
 
 def test_tutorials_example_comes_out_exactly(loaded: tuple[Client, dict[str, Any]]) -> None:

@@ -51,3 +51,16 @@ def test_an_hour_has_its_pages_and_failures(journal: Journal) -> None:
     assert journal.work_since(0.0) == (9, {"encrypted_file": 1})
     assert journal.work_since(2500.0) == (6, {})
     assert journal.work_since(5000.0) == (0, {})
+
+
+def test_what_is_asked_for_every_second_does_not_read_the_whole_history(journal: Journal) -> None:
+    """A journal grows to millions of events, and `status --watch` asks for the last hour's each second."""
+    asked: list[str] = []
+    journal._db.set_trace_callback(asked.append)
+    journal.finished_since(2000.0)
+    journal.work_since(2000.0)
+    journal.finished_between(2000.0, 3000.0)
+    journal._db.set_trace_callback(None)
+    plans = [row["detail"] for query in asked for row in journal._db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    assert len([step for step in plans if "event_by_end" in step]) == len(asked) == 4
+    assert not [step for step in plans if step.startswith("SCAN event")]
