@@ -81,8 +81,5 @@ def _fetcher(
 ) -> dict[str, Any]:
     settings = settings_if_any(config_path) or direct.bare_settings()
     wish = modelling.wish_of(settings).to_json() | ({"download": "auto"} if operation == "fetch" else {})
-    worker = WorkerProcess(modelling.fetch_spec(settings.state_dir))
-    try:
+    with WorkerProcess(modelling.fetch_spec(settings.state_dir)) as worker:
         return worker.call({"op": operation, "wish": wish}, deadline_s=300.0, progress=progress)
-    finally:
-        worker.stop()

@@ -128,9 +128,8 @@ def _automatic_engine(
 
 
 def _hello(spec: WorkerSpec) -> dict[str, Any]:
-    worker = WorkerProcess(spec)
-    worker.stop()
-    return worker.hello
+    with WorkerProcess(spec) as worker:
+        return worker.hello
 
 
 def _check_languages(inbox: InboxSettings, engine: EngineName, hello: Mapping[str, Any]) -> None:

@@ -113,9 +113,6 @@ def loaded_model(settings: Configuration, scratch: Path) -> Iterator[tuple[Model
     """The model's file, and its process, loaded, for a command that needs it once. Raises what keeps it from being had."""
     plan = plan_of(settings, threads=len(os.sched_getaffinity(0)), word_lists=[(settings.inboxes[0].languages, ())])
     loader = Loader(replace(plan, fetch=fetch_spec(scratch)), clock=time.monotonic)
-    worker = loader.load(threading.Event(), None)
-    assert loader.file is not None
-    try:
+    with loader.load(threading.Event(), None) as worker:
+        assert loader.file is not None
         yield loader.file, worker
-    finally:
-        worker.stop()

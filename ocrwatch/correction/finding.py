@@ -11,9 +11,8 @@ _STALL_S = 120.0  # without a byte; a download has no total limit
 
 def find_or_fetch(fetcher: WorkerSpec, wish: ModelWish, *, progress: Progress | None = None) -> ModelFile:
     """The model's file, checked; the network is asked only for one that is not here. Raises what keeps it from being had."""
-    worker = WorkerProcess(fetcher)
     question = {"wish": wish.to_json()}
-    try:
+    with WorkerProcess(fetcher) as worker:
         try:
             reply = worker.call({"op": "find"} | question, deadline_s=_STALL_S, progress=progress)
         except (MissingPart, ModelUnavailable):  # not here, or damaged: the hub mends its own cache, and touches no other file
@@ -21,5 +20,3 @@ def find_or_fetch(fetcher: WorkerSpec, wish: ModelWish, *, progress: Progress | 
                 raise
             reply = worker.call({"op": "fetch"} | question, deadline_s=_STALL_S, progress=progress)
         return ModelFile.from_json(reply)
-    finally:
-        worker.stop()

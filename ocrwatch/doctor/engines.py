@@ -56,12 +56,11 @@ def _engine(engine: EngineName, spec: Callable[[], WorkerSpec], *, needed: bool,
         return
     hello, licence = worker.hello, composition.licence_of(worker.hello)
     try:
-        does = _proof(worker) if needed else "starts"
+        with worker:
+            does = _proof(worker) if needed else "starts"
     except OcrwatchError as error:
         yield bad(f"{engine} {hello['version']} starts, but reads nothing: {error.message}", error.remedy)
         return
-    finally:
-        worker.stop()
     licensed = {True: f", licensed {licence or ''}".rstrip(), False: ", without a licence: it cuts the text", None: ""}
     languages = ", ".join(hello["languages"][:12]) + (", ..." if len(hello["languages"]) > 12 else "")
     yield ok(f"{engine} {hello['version']} {does}{licensed[hello['licensed']]}; languages: {languages}")

@@ -70,11 +70,8 @@ def for_service(remedy: str, unit: Unit | None) -> str:
 
 
 def _ask(spec: WorkerSpec, request: Mapping[str, object], deadline_s: float) -> dict[str, Any]:
-    worker = WorkerProcess(spec)
-    try:
+    with WorkerProcess(spec) as worker:
         return worker.call(request, deadline_s=deadline_s)
-    finally:
-        worker.stop()
 
 
 def _calibration(settings: Configuration, model: Path) -> Finding:
@@ -91,12 +88,11 @@ def _calibration(settings: Configuration, model: Path) -> Finding:
 
 def _gpu(settings: Configuration, model: Path | None) -> Iterator[Finding]:
     try:
-        worker = WorkerProcess(WorkerSpec(module="ocrwatch.correction.build"))
+        with WorkerProcess(WorkerSpec(module="ocrwatch.correction.build")) as worker:
+            build = worker.hello
     except OcrwatchError as error:
         yield bad(f"llama-cpp-python cannot be loaded: {error.message}", error.remedy or _install(cuda=has_driver()))
         return
-    build = worker.hello
-    worker.stop()
     kind = "with GPU offload" if build["offload"] else "for the CPU alone"
     built = f"llama-cpp-python {build['version']} is built {kind}"
     if settings.model.gpu_layers == 0:

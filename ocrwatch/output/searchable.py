@@ -81,8 +81,7 @@ class PdfMaker:
         self._ended.set()
 
     def _make(self, source: Path, temporary: Path, pages: Iterable[LaidPage], count: int) -> None:
-        worker = WorkerProcess(self._spec)
-        try:
+        with WorkerProcess(self._spec) as worker:
             with source.open("rb") as file:
                 found = worker.call({"op": "open"}, deadline_s=_OPEN_S, descriptor=file.fileno()).get("pages")
             if found != count:
@@ -92,8 +91,6 @@ class PdfMaker:
             with temporary.open("w+b") as file:
                 worker.call({"op": "save"}, deadline_s=_SAVE_S, descriptor=file.fileno())
                 os.fsync(file.fileno())
-        finally:
-            worker.stop()
 
 
 def _request(laid: LaidPage) -> dict[str, object]:

@@ -87,6 +87,13 @@ class WorkerProcess:
                 error.left_behind = self
             raise
 
+    def __enter__(self) -> WorkerProcess:
+        """For whoever asks it something and is done with it: it is stopped at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def call(
         self,
         request: Mapping[str, Any],
