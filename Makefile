@@ -46,7 +46,8 @@ torture: setup
 
 # Beside OCRmyPDF's way of watching and a loop around inotifywait, an hour. Fails when ocrwatch misses a document.
 bench-watch: setup
-	$(BIN)/python -m bench.watch.run $(BENCH_ARGS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m bench.watch.run --plot watch.svg $(BENCH_ARGS)
 	$(BIN)/python -m bench.watch.idle
 	$(BIN)/python -m bench.watch.growth
 

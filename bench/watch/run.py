@@ -1,7 +1,7 @@
 """From a file in the folder to its text: ocrwatch beside OCRmyPDF's way of watching and a loop around inotifywait.
 
-`python -m bench.watch.run [--documents N] [--only at-once one-a-second]` prints one table. Each watches a folder of its own, one
-at a time, and gets the same documents: all at once, and one a second.
+`python -m bench.watch.run [--documents N] [--only at-once one-a-second] [--plot FILE]` prints one table. Each watches a folder of
+its own, one at a time, and gets the same documents: all at once, and one a second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -34,9 +34,15 @@ _END_S = 30
 
 @dataclass(frozen=True)
 class Run:
-    """What came of the documents. delays_s: from the end of its writing to its text, of each that got one."""
+    """What came of the documents.
+
+    delays_s: from the end of its writing to its text, of each that got one. arrived_s, texts_s: when each was there, counted from
+    the first document.
+    """
 
     delays_s: tuple[float, ...]
+    arrived_s: tuple[float, ...]
+    texts_s: tuple[float, ...]
     missed: int
     took_s: float
     cpu_s: float
@@ -52,6 +58,10 @@ def main() -> int:
         runs = {pace: _runs(drawn, folder / pace, pause_s=_PACES[pace], install=not options.no_install) for pace in options.only}
     for pace, results in runs.items():
         _print_table(pace, results, pages=documents.pages(drawn))
+    if options.plot is not None:
+        from bench.watch.plot import plot  # only this wants matplotlib
+
+        plot({pace: _lines(results) for pace, results in runs.items()}, options.plot)
     ours = [results["ocrwatch"] for results in runs.values()]
     return int(any(isinstance(run, Lacking) or run.missed for run in ours))
 
@@ -62,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=list(_PACES), nargs="+", default=list(_PACES))
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--no-install", action="store_true", help="leave out what is not here yet")
+    parser.add_argument("--plot", type=Path, help="where to draw how the texts came, as SVG (wants matplotlib)")
     parser.add_argument("--folder", type=Path, help="on which disk (default: that of the temporary files)")
     return parser.parse_args()
 
@@ -99,9 +110,18 @@ def _run(contestant: Contestant, drawn: Sequence[Path], inbox: Path, output: Pat
                 watcher.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     delays_s = tuple((texts[name] - at_ns) / 1e9 for name, at_ns in arrived_ns.items() if name in texts)
+    first_ns = min(arrived_ns.values())
+    arrived_s, texts_s = (tuple((at_ns - first_ns) / 1e9 for at_ns in each.values()) for each in (arrived_ns, texts))
     missed = len(drawn) - len(texts)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(delays_s, missed, ended_s - begun_s - (_QUIET_S if missed else 0), cpu_s)
+    return Run(delays_s, arrived_s, texts_s, missed, ended_s - begun_s - (_QUIET_S if missed else 0), cpu_s)
+
+
+def _lines(results: Mapping[str, Run | Lacking]) -> dict[str, Sequence[float]]:
+    """When texts came, by contestant, and when the first one's documents did."""
+    ran = {name: run for name, run in results.items() if isinstance(run, Run)}
+    lines: dict[str, Sequence[float]] = {"documents": next(iter(ran.values())).arrived_s} if ran else {}
+    return lines | {name: run.texts_s for name, run in ran.items()}
 
 
 def _wait_for_start(contestant: Contestant, log: int) -> None:
