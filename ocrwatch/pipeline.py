@@ -155,13 +155,13 @@ class Pipeline:
         return True
 
     def _read_before(self, job: Job, treatment: Treatment, spooled: Spooled) -> Document | None:
-        """The whole result of the same content, under another name or touched, if its sidecar still is as it was published."""
+        """The whole result of the same content, under another name or touched, if its sidecar is still the one we published."""
         if treatment.hocr or treatment.pdf:
             return None  # where its words stand is in no sidecar that is read back
         for twin in self._journal.finished_like(job, sha256=spooled.sha256, settings=treatment.settings):
             try:
                 texts = treatment.texts(twin.path)
-                found = texts.share.read_back(texts.root, treatment.names(twin.path))
+                found = texts.share.read_back(texts.root, treatment.names(twin.path), published=twin.published)
             except Infrastructure:
                 continue  # it lies on another mount, which is away: no reason to wait
             if found is not None and found.source.sha256 == spooled.sha256 and found.is_final:

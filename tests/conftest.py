@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def shared_data() -> Path:
     if not (folder / "images" / "manifest.tsv").is_file():
         pytest.skip(f"no shared test data at {folder} (set OCRWATCH_SHARED)")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged of names that are no text can travel from one process of the tests to another (execnet wants UTF-8)."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report

@@ -15,6 +15,7 @@ from ocrwatch.intake import beneath, syscalls
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity
 from ocrwatch.intake.troubles import source_error, state_error
+from ocrwatch.worker import rights
 
 _BLOCK_BYTES = 1 << 20
 
@@ -48,13 +49,13 @@ def copy(
     with beneath.opened(root) as root_fd:
         source_fd = _open_source(root_fd, path, expected)
         try:
-            status = os.fstat(source_fd)
+            mode, gid = rights.mode_of(source_fd) & 0o777, os.fstat(source_fd).st_gid
             with _new_file(destination) as destination_fd:
                 sha256, size = _copy(source_fd, destination_fd, path=path, destination=destination, tell=tell)
                 _examine_again(root_fd, source_fd, path, expected=expected, size=size)
         finally:
             os.close(source_fd)
-    return Spooled(sha256=sha256, size=size, mode=status.st_mode & 0o777, gid=status.st_gid)
+    return Spooled(sha256=sha256, size=size, mode=mode, gid=gid)
 
 
 def _open_source(root_fd: int, path: str, expected: Identity) -> int:

@@ -40,6 +40,11 @@ class Job:
     to_review: int | None = None
     edits: int | None = None
 
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The hashes of its text and its JSON; none where they are not there yet."""
+        return tuple(sha256 for sha256 in (self.text_sha256, self.json_sha256) if sha256)
+
 
 @dataclass(frozen=True)
 class Page:

@@ -21,6 +21,8 @@ from ocrwatch.output import files, marks
 from ocrwatch.output.files import Likeness
 
 _PRIVATE_PREFIX = OWN_PREFIX + "moving-"
+_moving: set[str] = set()
+"""The private directories that threads of this process are at work in: one that is not among them could not be emptied."""
 _NAMES_MAX = 10_000
 _BLOCK_BYTES = 1 << 20
 
@@ -63,11 +65,18 @@ def likeness(root_fd: int, path: str) -> Likeness:
         status = beneath.lstat(root_fd, path)
     except OSError as error:
         raise source_error(error, path) from error
-    return Likeness(mode=status.st_mode, gid=status.st_gid)
+    try:
+        descriptor = beneath.open_file(root_fd, path)
+    except OSError:  # it is no longer the file that was read, which is found out in a moment
+        return Likeness(mode=status.st_mode & ~0o077, gid=status.st_gid)
+    try:
+        return files.likeness_of(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def recover(root: Root, directory: str) -> list[str]:
-    """Put back the scans that a crash left in a private directory here; returns their paths."""
+    """Put back the scans that a crash left in a private directory here; returns their paths. What cannot be moved stays."""
     back = []
     with beneath.opened(root) as root_fd, files.translated(directory), contextlib.ExitStack() as stack:
         try:
@@ -76,15 +85,22 @@ def recover(root: Root, directory: str) -> list[str]:
             return []
         for private in sorted(os.listdir(directory_fd)):
             mark = private.removeprefix(_PRIVATE_PREFIX)
-            if private == mark or not marks.is_orphan(mark):
-                continue  # not ours, or a neighbour is at work on it
-            with contextlib.suppress(NotADirectoryError), beneath.directory(directory_fd, private) as private_fd:
+            if private == mark or private in _moving or not (marks.is_orphan(mark) or marks.is_own(mark)):
+                continue  # not ours, or somebody is at work on it
+            with contextlib.suppress(OSError), beneath.directory(directory_fd, private) as private_fd:
                 for name in sorted(os.listdir(private_fd)):
-                    returned = _rename(private_fd, name, directory_fd, name)
-                    back.append(f"{directory}/{returned}" if directory else returned)
+                    back += _returned(private_fd, name, directory_fd, directory)
             with contextlib.suppress(OSError):
                 os.rmdir(private, dir_fd=directory_fd)
     return back
+
+
+def _returned(private_fd: int, name: str, directory_fd: int, directory: str) -> list[str]:
+    try:
+        returned = _rename(private_fd, name, directory_fd, name)
+    except OSError:
+        return []
+    return [f"{directory}/{returned}" if directory else returned]
 
 
 @contextlib.contextmanager
@@ -96,6 +112,8 @@ def _taken_aside(root_fd: int, path: str) -> Iterator[tuple[int, str]]:
         except OSError as error:
             raise source_error(error, path) from error
         private = f"{_PRIVATE_PREFIX}{marks.maker()}"
+        _moving.add(private)
+        stack.callback(_moving.discard, private)
         os.mkdir(private, 0o700, dir_fd=directory_fd)
         stack.callback(_remove_directory, private, directory_fd)
         private_fd = stack.enter_context(beneath.directory(directory_fd, private))
@@ -205,7 +223,7 @@ def _copy(source_fd: int, name: str, target_fd: int, temporary: str) -> None:
             while block := os.read(reading, _BLOCK_BYTES):
                 files.write_all(writing, block)
             status = os.fstat(reading)
-            files.make_like(writing, Likeness(mode=status.st_mode, gid=status.st_gid), [])
+            files.make_like(writing, files.likeness_of(reading), [])
             with contextlib.suppress(OSError):
                 os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
             os.fsync(writing)

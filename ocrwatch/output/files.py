@@ -21,6 +21,7 @@ from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.ignore import OWN_PREFIX
 from ocrwatch.intake.troubles import is_vanished, output_error, what
 from ocrwatch.output import marks
+from ocrwatch.worker import rights
 
 _TEMPORARY_SUFFIX = ".tmp"
 _BLOCK_BYTES = 1 << 20
@@ -114,7 +115,7 @@ def remove(root: Root, path: str, *, sha256: str) -> bool:
 
 
 def sweep(root: Root, directory: str) -> list[str]:
-    """Remove temporary files of processes of this machine that are no more; returns their names."""
+    """Remove temporary files of processes of this machine that are no more; returns their names. What cannot be removed stays."""
     swept = []
     with beneath.opened(root) as root_fd, translated(directory), contextlib.ExitStack() as stack:
         try:
@@ -124,7 +125,7 @@ def sweep(root: Root, directory: str) -> list[str]:
         for name in sorted(os.listdir(directory_fd)):
             mark = name.removeprefix(OWN_PREFIX).removesuffix(_TEMPORARY_SUFFIX)
             if name == f"{OWN_PREFIX}{mark}{_TEMPORARY_SUFFIX}" and marks.is_orphan(mark):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # anybody may have given a folder such a name
                     os.unlink(name, dir_fd=directory_fd)
                     swept.append(name)
     return swept
@@ -228,16 +229,23 @@ def _write_new(directory_fd: int, name: str, data: bytes | Path, like: Likeness 
             write_all(descriptor, block)
         if like is not None:
             make_like(descriptor, like, notes)
-        os.fsync(descriptor)
+        _sync(descriptor, notes)
     except OSError as error:
         if error.errno == errno.EIO:
             return False
-        if error.errno not in _UNSUPPORTED:
-            raise
-        notes.append("the file system has no fsync")
+        raise
     finally:
         os.close(descriptor)
     return True
+
+
+def _sync(descriptor: int, notes: list[str]) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        notes.append("the file system has no fsync")
 
 
 def _blocks(data: bytes | Path) -> Iterator[bytes]:
@@ -257,14 +265,21 @@ def write_all(descriptor: int, data: bytes) -> None:
     _tell.get()()
 
 
+def likeness_of(descriptor: int) -> Likeness:
+    """What a file that is open for reading is like."""
+    return Likeness(mode=rights.mode_of(descriptor), gid=os.fstat(descriptor).st_gid)
+
+
 def make_like(descriptor: int, like: Likeness, notes: list[str]) -> None:
     """Give the file the scan's group and mode, without execute bits, as far as this is allowed."""
+    mode = stat.S_IMODE(like.mode) & 0o666 | 0o600
     try:
         os.fchown(descriptor, -1, like.gid)
     except OSError as error:
         notes.append(f"the group could not be set: {what(error)}")
+        mode = mode & ~0o070 | (mode & 0o007) << 3  # another group may do what all others may
     try:
-        os.fchmod(descriptor, stat.S_IMODE(like.mode) & 0o666 | 0o600)
+        os.fchmod(descriptor, mode)
     except OSError as error:
         notes.append(f"the mode could not be set: {what(error)}")
 

@@ -23,6 +23,11 @@ def is_orphan(mark: str) -> bool:
     return machine == _machine() and (boot != _boot() or started != _started(int(pid)))
 
 
+def is_own(mark: str) -> bool:
+    """Whether this very process made the mark."""
+    return mark.rpartition("-")[0] == maker().rpartition("-")[0]
+
+
 @functools.cache
 def _machine() -> str:
     try:

@@ -151,13 +151,20 @@ def examine(root: Root, names: Names, *, known: Collection[str] = ()) -> Examine
     )
 
 
-def read_back(root: Root, names: Names) -> Document | None:
-    """The document under these names; None unless both files are there, ours, unedited, and belong together."""
+def read_back(root: Root, names: Names, *, published: Collection[str] | None = None) -> Document | None:
+    """The document under these names; None unless both files are there, ours, unedited, and belong together.
+
+    published: the hashes of the two, from the journal, which nobody else can write; None takes what agrees with itself.
+    """
     if examine(root, names).state is not SidecarState.OURS:
         return None
     text, metadata = _read(root, names.text), _read(root, names.metadata)
+    if text is None or metadata is None:
+        return None
+    if published is not None and {hashlib.sha256(data).hexdigest() for data in (text, metadata)} != set(published):
+        return None
     try:
-        return document_of(text, metadata) if text is not None and metadata is not None else None
+        return document_of(text, metadata)
     except ValueError:
         return None  # changed since it was examined
 

@@ -77,7 +77,8 @@ def _examine(arguments: Values, _: Tell) -> Values:
 
 
 def _read_back(arguments: Values, _: Tell) -> Values:
-    document = sidecar.read_back(Root.from_json(arguments["root"]), Names(**arguments["names"]))
+    root, names = Root.from_json(arguments["root"]), Names(**arguments["names"])
+    document = sidecar.read_back(root, names, published=arguments.get("published"))
     return {"document": None if document is None else document.to_json()}
 
 

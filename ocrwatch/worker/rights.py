@@ -38,6 +38,20 @@ def may_stat(path: str, user: User) -> bool:
         return False
 
 
+def mode_of(descriptor: int) -> int:
+    """The mode of an open file, with what its own group may in the bits of the group.
+
+    Where there is an access list, `st_mode` has the list's mask there (acl(5)), which is more than the group may.
+    """
+    mode = os.fstat(descriptor).st_mode
+    try:
+        entries = list(_entries(os.getxattr(descriptor, _ACCESS_LIST)))
+    except OSError:
+        return mode  # no list, or a file system without any
+    group = next((permissions for tag, permissions, _ in entries if tag == _GROUP_OWNER), 0)
+    return mode & ~0o070 | (mode & 0o070 & group << 3)
+
+
 def _may_walk(path: str, user: User) -> bool:
     here, names, links = "/", _names(path), 0
     while names:

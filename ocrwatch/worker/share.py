@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from ocrwatch.errors import OutputUnwritable
 from ocrwatch.intake import tree
 from ocrwatch.intake.beneath import Root, RootIdentity
 from ocrwatch.intake.entries import Identity, Kind
@@ -103,9 +105,11 @@ class Share:
         told = self._access.run("examine", arguments)
         return Examined(**(told | {"state": SidecarState(told["state"])}))
 
-    def read_back(self, root: Root, names: Names) -> Document | None:
+    def read_back(self, root: Root, names: Names, *, published: Collection[str] | None = None) -> Document | None:
         """`sidecar.read_back`."""
-        document = self._access.run("read_back", {"root": root.to_json(), "names": self._names_inside(names)})["document"]
+        hashes = None if published is None else sorted(published)
+        arguments = {"root": root.to_json(), "names": self._names_inside(names), "published": hashes}
+        document = self._access.run("read_back", arguments)["document"]
         return None if document is None else Document.from_json(document)
 
     def texts(self, root: Root, path: str) -> Folder:
@@ -190,8 +194,10 @@ class Share:
         self._access.run("release", {"root": root.to_json(), "path": self._inside(place), "reason": reason})
 
     def tidy(self, root: Root, directory: str) -> None:
-        """Remove our own stale temporary files in a directory and put back scans that a crash left half archived."""
-        self._access.run("tidy", {"root": root.to_json(), "directory": self._inside(directory)})
+        """Remove our own stale temporary files in a directory and put back scans that a crash left half archived, where that can
+        be done: what lies about keeps nothing else from being done. Raises ShareOffline."""
+        with contextlib.suppress(OutputUnwritable):
+            self._access.run("tidy", {"root": root.to_json(), "directory": self._inside(directory)})
 
     def _inside(self, path: str) -> str:
         return tree.inside(path, self._below)

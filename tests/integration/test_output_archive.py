@@ -212,3 +212,29 @@ def test_recover_leaves_a_move_in_progress_alone(scan: Path, tmp_path: Path, mon
     move(scan, tmp_path / "done")
     assert found == [[]]
     assert everything(tmp_path) == {"done/2026/scan.pdf": DATA}
+
+
+def test_scan_that_could_not_be_put_back_is_by_the_next_look(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails twice in a row hides no scan until the next start."""
+    with monkeypatch.context() as patch:
+        failing(patch, "rename_noreplace", errno.EIO, module=syscalls)
+        with pytest.raises(OutputUnwritable):
+            move(scan, tmp_path / "done")
+    assert not scan.exists()
+    assert recover(Root(str(scan.parent.parent)), "a") == ["a/scan.pdf"]
+    assert everything(tmp_path) == {"inbox/a/scan.pdf": DATA}
+
+
+def test_what_anybody_may_name_like_a_move_stops_none(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, a link to nowhere, and a directory with what cannot be moved: the rest is put back."""
+    code = "from ocrwatch.output import marks; print(*(marks.maker() for _ in range(4)))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    file, link, stuck, left = (scan.parent / f".ocrwatch-moving-{mark}" for mark in sorted(printed))
+    file.touch()
+    link.symlink_to("nowhere")
+    for folder in (stuck, left):
+        folder.mkdir()
+        (folder / f"{folder.name[-8:]}.pdf").write_bytes(DATA)
+    failing(monkeypatch, "rename_noreplace", errno.EACCES, times=1, module=syscalls)
+    assert recover(Root(str(scan.parent.parent)), "a") == [f"a/{left.name[-8:]}.pdf"]
+    assert sorted(os.listdir(scan.parent)) == sorted([file.name, link.name, stuck.name, "scan.pdf", f"{left.name[-8:]}.pdf"])

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -280,6 +281,46 @@ def test_sweep_removes_the_litter_of_dead_processes_only(tmp_path: Path) -> None
     assert sorted(files.sweep(Root(str(tmp_path)), "")) == sorted([dead, earlier_boot])
     assert files.sweep(Root(str(tmp_path)), "gone/since") == []
     assert sorted(os.listdir(tmp_path)) == sorted([alive, elsewhere, ".ocrwatch-x.tmp", "scan.pdf", "dead.tmp"])
+
+
+def test_sweep_goes_on_past_what_cannot_be_removed(tmp_path: Path) -> None:
+    """Anybody may give a directory such a name; it stops no scan."""
+    code = "from ocrwatch.output import files; print(files.temporary_name(), files.temporary_name())"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    directory, file = sorted(names)
+    (tmp_path / directory).mkdir()
+    (tmp_path / file).touch()
+    assert files.sweep(Root(str(tmp_path)), "") == [file]
+    assert os.listdir(tmp_path) == [directory]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_write_that_a_file_system_refuses_in_the_middle_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Only of fsync may a file system say that it has none: what could not be written whole is not published."""
+    monkeypatch.setattr(os, "write", lambda fd, data, real=os.write: real(fd, data[:3]))
+    failing(monkeypatch, "write", number, first=2)
+    with pytest.raises(OutputUnwritable):
+        write_durably(Root(str(tmp_path)), "a.txt", b"Total: 1234.56")
+    assert os.listdir(tmp_path) == []
+
+
+def test_text_is_open_to_no_group_that_may_not_read_the_scan(tmp_path: Path) -> None:
+    """Where a scan has an access list, the bits of the group are the list's mask, and more than its group may."""
+    scan = tmp_path / "a.pdf"
+    scan.touch(mode=0o600)
+    entries = [(0x01, 6, 2**32 - 1), (0x02, 6, 65534), (0x04, 0, 2**32 - 1), (0x10, 6, 2**32 - 1), (0x20, 0, 2**32 - 1)]
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(scan, "system.posix_acl_access", packed)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    assert stat.S_IMODE(scan.stat().st_mode) == 0o660
+    with scan.open("rb") as file:
+        like = files.likeness_of(file.fileno())
+    write_durably(Root(str(tmp_path)), "a.pdf.txt", b"text", like=like)
+    assert stat.S_IMODE((tmp_path / "a.pdf.txt").stat().st_mode) == 0o600
 
 
 def test_remove_takes_only_what_is_ours(tmp_path: Path) -> None:

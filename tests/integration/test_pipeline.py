@@ -32,7 +32,7 @@ from ocrwatch.journal.states import JobState, PageState
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
 from ocrwatch.output import marks
-from ocrwatch.output.document import raw_pages
+from ocrwatch.output.document import raw_pages, read_back, render
 from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.sidecar import Naming
 from ocrwatch.pipeline import Parts, Pipeline
@@ -478,12 +478,18 @@ def test_same_content_under_another_name_is_not_recognized_again(bench: Bench) -
     assert json.loads((bench.inbox / "renamed.pdf.json").read_bytes())["source"]["path"] == "renamed.pdf"
 
 
-@pytest.mark.parametrize("change", ["edited", "gone", "settings"])
+@pytest.mark.parametrize("change", ["edited", "sealed anew", "gone", "settings"])
 def test_same_content_is_recognized_when_the_first_result_is_not_as_it_was(bench: Bench, change: str) -> None:
     """Only a text that still is what we published, by the same settings, is used again."""
     bench.run_new("a.pdf", {"text": "one"})
     if change == "edited":
         (bench.inbox / "a.pdf.txt").write_text("mine", encoding="utf-8")
+    elif change == "sealed anew":  # anybody can make a pair that agrees with itself
+        text, metadata = bench.inbox / "a.pdf.txt", bench.inbox / "a.pdf.json"
+        true = read_back(text.read_bytes(), metadata.read_bytes())
+        forged = render(replace(true, pages=tuple(replace(page, raw="nine") for page in true.pages)))
+        text.write_bytes(forged.text)
+        metadata.write_bytes(forged.metadata)
     elif change == "gone":
         (bench.inbox / "a.pdf.txt").unlink()
     else:
