@@ -19,6 +19,7 @@ import click
 from ocrwatch import __version__, calibrating, config, direct
 from ocrwatch.cli_model import model
 from ocrwatch.cli_options import (
+    absolute,
     ask_daemon,
     config_option,
     json_option,
@@ -100,7 +101,7 @@ def process(paths: tuple[Path, ...], config_path: Path | None, **choices: Any) -
     with progress_bar("files") as progress:
         done = direct.process(settings, paths, progress=progress)
     for item in done:
-        click.echo(f"{logs.printable(item.path)}: {item.line}", err=item.failed)
+        click.echo(logs.printable(f"{item.path}: {item.line}"), err=item.failed)
     return 1 if any(item.failed for item in done) else 0
 
 
@@ -182,7 +183,7 @@ def retry(files: tuple[str, ...], all_failed: bool, config_path: Path | None) ->
     """Try files again that failed or were set aside."""
     if bool(files) == all_failed:
         raise UsageError("name files, or --all-failed, and not both")
-    request = {"op": "retry", "all": all_failed, "paths": [os.path.abspath(f) for f in files]}
+    request = {"op": "retry", "all": all_failed, "paths": [absolute(file) for file in files]}
     click.echo(f"{ask_daemon(config_path, request)['retried']} files are tried again")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ocrwatch import config
-from ocrwatch.errors import OcrwatchError
+from ocrwatch.errors import OcrwatchError, UsageError
 from ocrwatch.service.control import NoDaemon, ask
 from ocrwatch.settings import Configuration
 
@@ -31,6 +31,22 @@ def ask_daemon(config_path: Path | None, request: dict[str, Any]) -> dict[str, A
         return ask(socket, request)
     except NoDaemon as error:
         raise OcrwatchError(f"no daemon listens at {socket}", START) from error
+
+
+def absolute(path: str) -> str:
+    """The path as the shell shows it: no symlink is resolved, nor one that `cd` went through, since a daemon knows names alone.
+
+    Raises UsageError for a relative one where the working directory is no more.
+    """
+    if os.path.isabs(path):
+        return os.path.normpath(path)
+    try:
+        here, shown = os.getcwd(), os.environ.get("PWD", "")
+        if shown != here and os.path.isabs(shown) and os.path.samefile(shown, here):
+            here = shown
+    except OSError as error:
+        raise UsageError(f"there is no telling what {path!r} is: the working directory is gone", "name the whole path") from error
+    return os.path.normpath(os.path.join(here, path))
 
 
 def socket_path(config_path: Path | None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from ocrwatch import composition, config
-from ocrwatch.cli_options import START, config_option, json_option, socket_path
+from ocrwatch.cli_options import START, absolute, config_option, json_option, socket_path
 from ocrwatch.errors import OcrwatchError
 from ocrwatch.intake import mounts
 from ocrwatch.journal.journal import Journal
@@ -29,7 +28,7 @@ from ocrwatch.settings import Configuration
 @json_option
 def why(file: str, config_path: Path | None, as_json: bool) -> None:
     """Say what has become of a file, and what comes next."""
-    path = os.path.abspath(file)  # no symlink is resolved: the daemon knows names, not targets
+    path = absolute(file)
     try:
         answer = ask(socket_path(config_path), {"op": "why", "path": path})
     except NoDaemon:

@@ -2,6 +2,7 @@
 # `make install` and `make uninstall`: ocrwatch as a service, in /opt/ocrwatch, with the system's own Python. As root.
 # Installing again brings a newer version over an older one. Nothing is enabled or started, no configuration is replaced, no data removed.
 set -euo pipefail
+umask 022 # the service's user reads what root installs, whatever root's own files are like
 cd "$(dirname "$0")/.."
 
 home=/opt/ocrwatch
@@ -51,8 +52,10 @@ system_packages() {
 environment() {
   "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
     fail "$("$python" --version) does not fit, ocrwatch wants 3.11 to 3.13" "cat README.md"
-  if ! "$home/bin/python" -c '' 2>/dev/null || [ "$("$home/bin/python" --version)" != "$("$python" --version)" ]; then
-    "$python" -m venv --clear "$home"
+  # Its `python` is a link to the system's: after an upgrade to another minor version that still starts, but finds no package.
+  if ! "$home/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$home"/{bin,include,lib,lib64,pyvenv.cfg} # and not what else was put there, as OpenSSL for Aspose
+    "$python" -m venv "$home"
   fi
   "$home/bin/python" -c 'import llama_cpp' 2>/dev/null || say "llama-cpp-python is built from source the first time, 3 to 6 minutes without a word"
   # From a copy: a build leaves folders behind, which are nobody's in a checkout but root's.

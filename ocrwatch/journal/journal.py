@@ -145,6 +145,12 @@ class Journal(Files, Moves, Deliveries):
         with self._transaction():
             return self._move(self.job(job_id), after, reason=reason, detail=detail, **fields)
 
+    def remark(self, job: Job, detail: str) -> None:
+        """What keeps a job from going on that stays in its state, for `why`; nothing where it went on meanwhile."""
+        if detail != job.detail:
+            with self._transaction():
+                self._db.execute("UPDATE job SET detail = ? WHERE id = ? AND state = ?", (detail, job.id, job.state))
+
     def defer(self, job_id: int, *, delay_s: float, reason: str, detail: str) -> Job:
         """The surroundings are at fault: try again after `delay_s` seconds; neither the file nor a page of it is blamed."""
         with self._transaction():

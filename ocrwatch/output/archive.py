@@ -24,6 +24,7 @@ _PRIVATE_PREFIX = OWN_PREFIX + "moving-"
 _moving: set[str] = set()
 """The private directories that threads of this process are at work in: one that is not among them could not be emptied."""
 _NAMES_MAX = 10_000
+_NAME_BYTES = 255
 _BLOCK_BYTES = 1 << 20
 
 
@@ -168,11 +169,17 @@ def _rename(source_fd: int, name: str, target_fd: int, wanted: str, *, numbered:
 
 
 def candidates(name: str) -> Iterator[str]:
-    """The names that a file of this name may have where others lie: itself, then `scan.1.pdf` and so on."""
+    """The names that a file of this name may have where others lie: itself, then `scan.1.pdf` and so on.
+
+    A name that would become too long for a file system loses the end of its stem.
+    """
     yield name
     stem, dot, suffix = name.rpartition(".")
+    stem, ending = (stem, f".{suffix}") if dot and stem else (name, "")
     for number in range(1, _NAMES_MAX):
-        yield f"{stem}.{number}.{suffix}" if dot and stem else f"{name}.{number}"
+        while stem and len(os.fsencode(f"{stem}.{number}{ending}")) > _NAME_BYTES:
+            stem = stem[:-1]
+        yield f"{stem}.{number}{ending}"
 
 
 def _verified_copy(private_fd: int, name: str, target_fd: int, *, sha256: str) -> str:

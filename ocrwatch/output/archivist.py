@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
+from ocrwatch.errors import Infrastructure, OcrwatchError, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job, Scope
 from ocrwatch.journal.states import IllegalTransition, JobState
@@ -85,15 +85,19 @@ class Archivist:
             if self._refusals.refused(job):
                 log.info("%s is no longer what was read and is not archived; %s", job.path, NEWER)
         except ShareOffline as error:
-            log.warning("%s cannot be archived now: %s", job.path, error)
+            self._cannot(job, error)
             self._refusals.held_up(job)
             return False
         except Infrastructure as error:
-            log.warning("%s cannot be archived now: %s", job.path, error)
+            self._cannot(job, error)
             self._refusals.refused(job)
         else:
             self._archived(job, f"{plan.tree.path}/{place}")
         return True
+
+    def _cannot(self, job: Job, error: OcrwatchError) -> None:
+        log.warning("%s cannot be archived now: %s", job.path, error)
+        self._journal.remark(job, f"it cannot be archived now: {error}")
 
     def _archived(self, job: Job, place: str) -> None:
         try:

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from ocrwatch.cli import cli
+from ocrwatch.cli_options import absolute
+from ocrwatch.errors import UsageError
 from ocrwatch.journal.states import JobState
 from tests.conftest import PROJECT
 from tests.faults import scans
@@ -172,6 +174,29 @@ def test_process_refuses_texts_that_would_collide(tmp_path: Path) -> None:
     refused = _run(tmp_path, "process", str(tmp_path / "a/x.png"), str(tmp_path / "b/x.png"), "-o", str(tmp_path))
     assert refused.returncode == 2
     assert "would have the same text" in refused.stderr
+
+
+def test_file_is_named_as_the_shell_shows_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inbox may be configured by a symlink; `cd` goes through that, and the kernel tells only where it leads."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "scans").symlink_to("disk")
+    monkeypatch.chdir(tmp_path / "scans")
+    assert absolute("a.pdf") == f"{tmp_path}/disk/a.pdf"
+    monkeypatch.setenv("PWD", f"{tmp_path}/scans")
+    assert absolute("a.pdf") == f"{tmp_path}/scans/a.pdf"
+    assert absolute("../b.pdf") == f"{tmp_path}/b.pdf"
+    assert absolute("/etc/../c.pdf") == "/c.pdf"
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert absolute("a.pdf") == f"{tmp_path}/disk/a.pdf"
+
+
+def test_file_of_a_folder_that_is_gone_is_asked_for_by_its_whole_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, no traceback."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match=r"the working directory is gone.*name the whole path"):
+        absolute("a.pdf")
 
 
 def test_model_is_listed_and_verified(tmp_path: Path) -> None:

@@ -133,6 +133,15 @@ def test_caller_that_does_not_read_its_answer_is_cut_off(tmp_path: Path, monkeyp
     server.close()
 
 
+def test_question_of_many_megabytes_is_not_taken(path: Path) -> None:
+    """Every member of the group may call; as objects, brackets are thirty times as much."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+        caller.sendall(len(b"[]" * (1 << 20)).to_bytes(4, "big"))
+        assert caller.recv(1) == b""
+    assert ask(path, {"op": "echo", "text": "x" * 500_000})["said"] == "x" * 500_000
+
+
 def test_no_daemon_is_told_apart_from_an_error(tmp_path: Path) -> None:
     """No socket, a dead one, or a name that can be none."""
     for path in (tmp_path / "absent.sock", tmp_path / ("x" * 200)):

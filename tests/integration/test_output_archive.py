@@ -75,6 +75,26 @@ def test_archived_scan_of_the_same_name_is_kept(scan: Path, tmp_path: Path) -> N
     assert len(everything(tmp_path / "done")) == 3
 
 
+@pytest.mark.parametrize("name", ["x" * 251 + ".pdf", "ü" * 125 + ".tif", "y" * 255])
+def test_long_name_that_is_taken_has_another_that_fits(tmp_path: Path, name: str) -> None:
+    """A name of 255 bytes has no room for a number."""
+    inbox, done = tmp_path / "inbox", tmp_path / "done"
+    for folder, data in ((inbox, DATA), (done, b"another")):
+        folder.mkdir()
+        (folder / name).write_bytes(data)
+    moved = archive(
+        Root(str(inbox)),
+        name,
+        expected=Identity.of((inbox / name).stat()),
+        sha256=hashlib.sha256(DATA).hexdigest(),
+        destination_root=Root(str(done)),
+        destination=name,
+    )
+    assert (done / moved).read_bytes() == DATA
+    assert (done / name).read_bytes() == b"another"
+    assert Path(moved).suffix == Path(name).suffix or ".1" in moved
+
+
 @pytest.mark.parametrize("change", [rewrite_in_place, replace])
 def test_scan_that_is_another_is_put_back(scan: Path, tmp_path: Path, change: object) -> None:
     """NGX#3077, AUTO#23: a newer scan under the name of a finished one is never archived in its place."""

@@ -147,3 +147,27 @@ def test_scan_whose_content_changed_behind_its_time_is_told_once_and_truly(
     (line,) = [record.getMessage() for record in caplog.records]
     assert "a.pdf is no longer what was read and is not archived" in line
     assert "`touch` it" in line
+
+
+@pytest.mark.parametrize("error", [OutputUnwritable("the archive is full", ""), ShareOffline("away", "")])
+def test_why_a_scan_is_not_archived_is_in_the_journal_until_it_is(tmp_path: Path, error: Infrastructure) -> None:
+    """`why` answers from there, and a log line of last week answers nobody."""
+    refused = [error]
+
+    def archive(_: Journal, path: str) -> None:
+        if refused:
+            raise refused[0]
+
+    stage = Stage(tmp_path, archive, names=["a.pdf"])
+    before = stage.journal.current("in", "a.pdf")
+    stage.pass_by(30.0)
+    waiting = stage.journal.current("in", "a.pdf")
+    assert before is not None
+    assert waiting is not None
+    assert (waiting.state, waiting.changed) == (JobState.DONE, before.changed)
+    assert waiting.detail == f"it cannot be archived now: {error}"
+    refused.clear()
+    stage.pass_by(20_000.0)
+    gone = stage.journal.current("in", "a.pdf")
+    assert gone is not None
+    assert (gone.state, gone.detail) == (JobState.ARCHIVED, "/srv/old/a.pdf")
