@@ -36,7 +36,7 @@ demo: setup
 
 test: setup
 	@tests/testbed/fetch.sh .cache/testbed || echo "no Linux to test NFS and SMB mounts in: those tests are skipped" >&2
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # What `make test` does in its short form: the daemon killed KILLS times under a stream of files, and a flood of SCANS.
 KILLS ?= 1000

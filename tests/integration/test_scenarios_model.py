@@ -479,6 +479,12 @@ class InProcess:
     def call(self, request: dict[str, Any], **_: Any) -> dict[str, Any]:
         return self._answers[request["op"]](request)
 
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self.alive = False
         for descriptor in self._descriptors:

@@ -105,6 +105,12 @@ class Process:
             raise answer
         return dict(answer())
 
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self.machine.running.remove(self.pid)
         self.machine.card.free_bytes += self.held_bytes

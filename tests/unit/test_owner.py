@@ -49,6 +49,12 @@ class FakeProcess:
         answer = self._stage.answers[str(request["op"])]
         return answer()
 
+    def __enter__(self) -> FakeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self.alive = False
 
