@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from tests.faults.waiting import wait_until
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_OF_ANOTHER = ("COLUMNS", "LINES")
+"""What pytest says of its own terminal, where several processes of it run."""
+
 _HOME = "\x1b[H"
 
 
@@ -33,7 +36,7 @@ class Terminal:
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={name: value for name, value in os.environ.items() if name not in _OF_ANOTHER} | {"TERM": "xterm-256color"},
         )
 
     def resize(self, columns: int, rows: int) -> None:
