@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: runs a command and exits with its code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts us may have it ignored, and no child could be waited for
     try:
         code = cli.main(args=list(arguments) if arguments is not None else None, prog_name="ocrwatch", standalone_mode=False)
     except click.ClickException as error:
@@ -61,9 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
             click.echo(f"ocrwatch: {logs.printable(line)}", err=True)
         code = error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)
 
 

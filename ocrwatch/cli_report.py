@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +13,7 @@ import click
 
 from ocrwatch import composition, config, direct
 from ocrwatch.cli_options import config_option, progress_bar, settings_if_any
-from ocrwatch.errors import Infrastructure, ShareOffline, UsageError
+from ocrwatch.errors import ShareOffline, UsageError
 from ocrwatch.intake.mounts import contains, read_mounts, resolve
 from ocrwatch.journal.journal import Journal
 from ocrwatch.report import gather, saving
@@ -23,6 +22,7 @@ from ocrwatch.report.content import Collection, FileResult, Place
 from ocrwatch.report.page import Heading
 from ocrwatch.report.pictures import PictureMaker, picture_worker
 from ocrwatch.report.reaching import Reaching
+from ocrwatch.scratch import scratch
 from ocrwatch.service.logs import printable
 from ocrwatch.settings import Configuration
 
@@ -97,16 +97,8 @@ def _tell(path: Path, collection: Collection, pages: int, *, readers: str) -> No
 def _tools(settings: Configuration | None) -> Iterator[tuple[Path, Reaching, PictureMaker]]:
     """A folder for the parts of a report, a way to the texts and scans, and who draws these. All gone afterwards."""
     spec = picture_worker((settings or direct.bare_settings()).ocr.page_memory)
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="ocrwatch-")
-    except OSError as error:
-        raise Infrastructure(f"there is no folder for temporary files: {error.strerror}", "set TMPDIR") from error
-    with (
-        folder as parts,
-        Reaching.by_mounts(time.monotonic) as reaching,
-        PictureMaker(reaching, Path(parts), spec=spec) as maker,
-    ):
-        yield Path(parts), reaching, maker
+    with scratch() as parts, Reaching.by_mounts(time.monotonic) as reaching, PictureMaker(reaching, parts, spec=spec) as maker:
+        yield parts, reaching, maker
 
 
 def _default_path(name: str, folder: Path | None, settings: Configuration | None) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from ocrwatch.ocr.pool import PageTask, RecognitionPool
 from ocrwatch.output.searchable import PdfMaker
 from ocrwatch.output.tree import OutputTree
 from ocrwatch.pipeline import Parts, Pipeline
+from ocrwatch.scratch import scratch
 from ocrwatch.settings import After, Configuration, CorrectionMode, InboxSettings, ModelSettings
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
@@ -152,8 +152,7 @@ class _Bench:
 
 @contextlib.contextmanager
 def _bench(settings: Configuration) -> Iterator[_Bench]:
-    with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder:
-        state = Path(folder)
+    with scratch() as state:
         specs = composition.engine_specs(settings)
         engines = composition.choose_engines(settings, specs)
         journal = Journal(state / "journal.db", wall_clock=time.time)  # noqa: TID251 - the command line hands it out
@@ -294,8 +293,7 @@ def correct(settings: Configuration, text: str, *, mode: str | None, profile: st
     prompt = composition.profile_prompt(settings, profile or common.profile)
     pages = text.split("\f")
     results: list[Correction] = []
-    with tempfile.TemporaryDirectory(prefix="ocrwatch-") as folder, contextlib.ExitStack() as stack:
-        _, model_worker = stack.enter_context(modelling.loaded_model(settings, Path(folder)))
+    with scratch() as folder, modelling.loaded_model(settings, folder) as (_, model_worker):
         for number, page in enumerate(pages):
             request = CorrectionRequest(
                 text=page,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from ocrwatch.errors import UsageError
 from ocrwatch.journal.states import JobState
 from tests.conftest import PROJECT
 from tests.faults import scans
+from tests.faults.daemon import wait_until
 from tests.faults.models import smollm2
 
 pytestmark = pytest.mark.acceptance
@@ -154,6 +156,23 @@ def test_process_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert told.startswith(f"{scan}: done")
     assert "1/1" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_process_that_is_ended_leaves_nothing_of_the_document(tmp_path: Path, number: int) -> None:
+    """Its copies are in a folder for temporary files, where others' commands never look again."""
+    (tmp_path / "tmp").mkdir()
+    scan = scans.write(tmp_path / "x.tif", *[f"some words of page {page}" for page in range(1, 31)])
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-m", "ocrwatch", "process", str(scan), "--mode", "off"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        wait_until(lambda: list((tmp_path / "tmp").glob("ocrwatch-*/jobs/*/source")), what="the copy of the scan")
+        process.send_signal(number)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in told
+    assert os.listdir(tmp_path / "tmp") == []
+    assert sorted(os.listdir(tmp_path)) == ["tmp", "x.tif"]
 
 
 def _everything_shown(master: int) -> str:
