@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import socket
+import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ocrwatch.errors import StateUnwritable, UsageError
 from ocrwatch.intake import mounts
+
+log = logging.getLogger(__name__)
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_ANSWER_S = 1.0
 
 
 @contextlib.contextmanager
@@ -41,13 +48,30 @@ def held_state_dir(state: Path) -> Iterator[None]:
 def held_inboxes(paths: Iterable[Path]) -> Iterator[None]:
     """No other daemon watches one of these. Raises UsageError.
 
-    An abstract socket a path: unlike a lock on the folder, it neither touches a mount nor keeps it mounted.
+    An abstract socket a path: unlike a lock on the folder, it neither touches a mount nor keeps it mounted. Anybody may take such
+    a name, so it counts only where root or this very user has it; root itself believes everybody.
     """
     with contextlib.ExitStack() as held:
         for path in paths:
-            claim = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            claim = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            name = b"\0ocrwatch-inbox-" + hashlib.sha256(os.fsencode(path)).digest()
             try:
-                claim.bind(b"\0ocrwatch-inbox-" + hashlib.sha256(os.fsencode(path)).digest())
+                claim.bind(name)
+                claim.listen(socket.SOMAXCONN)  # nobody is answered: the kernel tells who listens
             except OSError as error:
-                raise UsageError(f"another ocrwatch watches {path}", "stop it first; one inbox, one daemon") from error
+                holder = _holder(name)
+                if os.geteuid() == 0 or holder in (0, os.geteuid()):
+                    raise UsageError(f"another ocrwatch watches {path}", "stop it first; one inbox, one daemon") from error
+                log.warning("%s is claimed by the user %s, who may be no daemon; it is watched all the same", path, holder)
         yield
+
+
+def _holder(name: bytes) -> int | None:
+    """The user who listens at a socket; None where nobody does, though it is taken."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_ANSWER_S)
+        try:
+            asking.connect(name)
+        except OSError:
+            return None
+        return int(_CREDENTIALS.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[1])
