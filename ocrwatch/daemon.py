@@ -26,8 +26,8 @@ from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.surroundings import InboxState, Surroundings
 from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.checkpoints import Checkpoints
+from ocrwatch.journal.leftovers import Leftovers
 from ocrwatch.journal.opening import opened
-from ocrwatch.journal.states import UNFINISHED, JobState
 from ocrwatch.log_events import LogEvent
 from ocrwatch.ocr.engine import EngineName
 from ocrwatch.ocr.pool import RecognitionPool
@@ -104,7 +104,7 @@ class Daemon:
         wall_clock = time.time  # noqa: TID251 - the composition root hands it out
         self._journal = parts.enter_context(opened(state / "journal.db", wall_clock=wall_clock))
         self._checkpoints = Checkpoints(state / "jobs")
-        self._drop_leftovers()
+        self._leftovers = Leftovers(self._journal, self._checkpoints)
         self._hooks = Hooks(
             composition.hook_programs(settings),
             self._journal,
@@ -204,13 +204,6 @@ class Daemon:
             quarantine=self._output_tree(f"{settings.name}-quarantine", settings.quarantine_to),
         )
 
-    def _drop_leftovers(self) -> None:
-        """Folders of jobs that need them no more: a crash came between the journal's word and their removal."""
-        kept = {job.id for job in self._journal.in_state(*UNFINISHED, JobState.PARTIAL)}
-        for job in self._checkpoints.jobs():
-            if job not in kept:
-                self._checkpoints.drop(job)
-
     # -- running -------------------------------------------------------------------------------------------------
 
     def _look_after(self, territory: Territory) -> None:
@@ -272,6 +265,7 @@ class Daemon:
             with contextlib.suppress(OcrwatchError):  # a full disk is told by the jobs; the loop goes on
                 for job in self._journal.wake(longest_s=_LONGEST_DEFER_S):
                     self._dispatcher.feed(job.inbox)
+                self._leftovers.drop(is_active=self._dispatcher.is_active)
             with contextlib.suppress(InterruptedError):
                 told, _, changed = select.select([wakeup], [], [self._mount_events], tick_s if ready else _READY_TICK_S)
                 if told:

@@ -89,6 +89,10 @@ class Dispatcher:
         """How many jobs are in work. Waits for nobody, not even for a lane that is being fed."""
         return len(self._active)
 
+    def is_active(self, job: int) -> bool:
+        """Whether a job is in work."""
+        return job in self._active
+
     def weary(self, rests: int) -> list[int]:
         """The jobs whose last runs, so many at least, changed nothing."""
         with self._lock:

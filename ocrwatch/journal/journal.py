@@ -115,6 +115,15 @@ class Journal(Files, Moves, Deliveries):
         )
         return pages[0]["n"] or 0, {r["reason"]: r["n"] for r in failures}
 
+    def over_since(self, event: int) -> tuple[int, list[int]]:
+        """The last event there is, and the jobs that a newer version or the end of their files put an end to after `event`."""
+        (last,) = self._rows("SELECT coalesce(max(id), 0) AS n FROM event", ())
+        rows = self._rows(
+            "SELECT DISTINCT job FROM event WHERE id > ? AND id <= ? AND after IN ('superseded', 'vanished', 'orphaned')",
+            (event, last["n"]),
+        )
+        return last["n"], [row["job"] for row in rows]
+
     def finished_between(self, since: float, until: float) -> list[Job]:
         """Current jobs that came to an end, or whose raw text was published, at a time from `since` to before `until`."""
         rows = self._rows(

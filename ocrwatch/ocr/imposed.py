@@ -68,7 +68,10 @@ def _converted(file: BinaryIO | io.BytesIO) -> pikepdf.Pdf:
         nodate=True,
         engine=img2pdf.Engine.pikepdf,
     )
-    return pikepdf.open(io.BytesIO(data))
+    pdf = pikepdf.open(io.BytesIO(data))
+    if "/ID" in pdf.trailer:
+        del pdf.trailer["/ID"]  # made of the time; without it the content alone decides
+    return pdf
 
 
 def _set_true_size(page: pikepdf.Page, dpi: tuple[float, float]) -> None:

@@ -1,0 +1,32 @@
+"""Folders of jobs that are over. Owns when they go: at the start, and as soon as a version is superseded or its file is gone
+while nobody is at work on it, as one that was put off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ocrwatch.journal.checkpoints import Checkpoints
+from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.states import UNFINISHED, JobState
+
+
+class Leftovers:
+    """What lies in the state directory for nobody. Made before any work begins."""
+
+    def __init__(self, journal: Journal, checkpoints: Checkpoints) -> None:
+        self._journal = journal
+        self._checkpoints = checkpoints
+        self._seen, _ = journal.over_since(0)
+        self._over = set[int]()
+        kept = {job.id for job in journal.in_state(*UNFINISHED, JobState.PARTIAL)}
+        for job in checkpoints.jobs():
+            if job not in kept:  # a crash came between the journal's word and its removal
+                checkpoints.drop(job)
+
+    def drop(self, *, is_active: Callable[[int], bool]) -> None:
+        """Remove the folders of what was over since the last time; of a job in work, once nobody is at work on it any more."""
+        self._seen, over = self._journal.over_since(self._seen)
+        self._over.update(over)
+        for job in [job for job in self._over if not is_active(job)]:
+            self._checkpoints.drop(job)
+            self._over.discard(job)
