@@ -109,6 +109,8 @@ def test_mounts_of_one_inbox_that_cannot_be_taken_up_are_tried_again(tmp_path: P
     monkeypatch.setattr(daemon, "select", SimpleNamespace(select=select))
     served._mount_events = 0  # type: ignore[assignment] # only handed to `select`
     served._journal = SimpleNamespace(trouble=lambda: None, wake=lambda **_: [])  # type: ignore[assignment] # a fake
+    served._leftovers = SimpleNamespace(drop=lambda **_: None)  # type: ignore[assignment] # a fake
+    served._dispatcher = SimpleNamespace(is_active=lambda _: False)  # type: ignore[assignment] # a fake
     served._inboxes = {
         name: SimpleNamespace(follow_mounts=lambda name=name: follow(name), was_looked_at=lambda: True)  # type: ignore[misc] # a fake
         for name in ("full", "other")
