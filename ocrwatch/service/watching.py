@@ -186,6 +186,7 @@ def _keys(told: int) -> Iterator[Callable[[float], bytes]]:
         tty.setcbreak(descriptor)
         now = termios.tcgetattr(descriptor)
         now[6][termios.VSUSP] = b"\0"  # Ctrl-Z would leave the shell on this screen
+        now[6][termios.VMIN] = 0  # Ctrl-C takes back a key that we were told of: reading it must not wait for the next
         termios.tcsetattr(descriptor, termios.TCSANOW, now)
         yield pressed
     finally:

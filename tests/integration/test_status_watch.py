@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ocrwatch.service import watching
 from tests.faults.daemon import wait_until
 from tests.faults.outside import AskedService, suspended
 from tests.faults.terminal import Terminal
@@ -57,6 +63,27 @@ def test_watch_is_ended_and_leaves_the_terminal_as_it_was(watched: Opened, end: 
     terminal.press(end) if isinstance(end, bytes) else terminal.process.send_signal(end)
     assert terminal.end() == 0
     assert terminal.is_left_as_found()
+
+
+@pytest.mark.timeout(20)
+def test_key_that_ctrl_c_took_back_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal forgets what was typed when Ctrl-C is; the command may have been told of a key by then."""
+    ours, theirs = pty.openpty()
+    told, tells = os.pipe()
+
+    def told_too_early(*waited: object) -> tuple[list[int], list[int], list[int]]:
+        ready = select.select(*waited)  # type: ignore[call-overload] # as it was called
+        termios.tcflush(theirs, termios.TCIFLUSH)
+        return ready  # type: ignore[no-any-return]
+
+    with open(theirs) as terminal, open(ours, "wb", buffering=0) as keyboard, open(tells, "wb", buffering=0) as ends, open(told):
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(watching, "select", SimpleNamespace(select=told_too_early))
+        with watching._keys(told) as pressed:
+            keyboard.write(b"x")
+            assert pressed(10.0) == b""
+            ends.write(b"\0")
+            assert pressed(10.0) == b"q"
 
 
 def test_watch_follows_a_daemon_that_comes_and_goes(service: AskedService, watched: Opened) -> None:
