@@ -22,7 +22,7 @@ from ocrwatch.service.control import Answer, Caller
 from ocrwatch.service.enquiry import Enquiry
 from ocrwatch.service.permission import Permission
 from ocrwatch.service.whereabouts import Place, Role
-from ocrwatch.service.why import unfinished, waiting_files
+from ocrwatch.service.why import MOST_LISTED, unfinished, waiting_files
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.memory import resident_bytes
 
@@ -61,7 +61,7 @@ class Answers:
             "up_s": self.clock() - self.started_s,
             "rss_bytes": resident_bytes(),
             "inboxes": [
-                self._inbox(name, counts) | (self._files(name, caller) if request.get("files") else {}) for name in self.inboxes
+                self._inbox(name, counts) | self._paths(name, caller, files=bool(request.get("files"))) for name in self.inboxes
             ],
             "model": self._model_status(),
             "workers": [
@@ -90,6 +90,7 @@ class Answers:
             "path": inbox.rules.path,
             **_territory(status.own),
             "below": [{"path": below, **_territory(each)} for below, each in status.below.items()],
+            "unread_count": sum(len(part.unread) for part in (status.own, *status.below.values())),
             "files": waiting + sum(count for state, count in own.items() if state not in AWAY),
             "waiting": waiting,
             "counts": own,
@@ -98,17 +99,21 @@ class Answers:
             "moves": moves,
         }
 
-    def _files(self, name: str, caller: Caller) -> dict[str, Any]:
+    def _paths(self, name: str, caller: Caller, *, files: bool) -> dict[str, Any]:
+        """Folders that cannot be listed, and files that are not done where they are asked for: those the caller may know of."""
         inbox = self.inboxes[name]
-        lists = {
-            "waiting_files": waiting_files(inbox.status().waiting, monotonic_s=self.clock()),
-            "unfinished": unfinished(name, self.journal, wall_s=self.wall_clock()),
+        status = inbox.status()
+        unread = [folder for part in (status.own, *status.below.values()) for folder in part.unread]
+        lists: dict[str, list[dict[str, Any]]] = {
+            "unread": [{"path": path, "reason": reason} for path, reason in unread[:MOST_LISTED]]
         }
+        if files:
+            lists["waiting_files"] = waiting_files(status.waiting, monotonic_s=self.clock())
+            lists["unfinished"] = unfinished(name, self.journal, wall_s=self.wall_clock())
         base = inbox.rules.path.rstrip("/")
-        visible = Permission(self.mounts).visible(
-            [f"{base}/{file['path']}" for files in lists.values() for file in files], caller
-        )
-        return {what: [file for file in files if f"{base}/{file['path']}" in visible] for what, files in lists.items()}
+        told = [f"{base}/{each['path']}" for known in lists.values() for each in known]
+        visible = Permission(self.mounts).visible(told, caller)
+        return {what: [each for each in known if f"{base}/{each['path']}" in visible] for what, known in lists.items()}
 
     def _model_status(self) -> dict[str, Any] | None:
         if self.model is None:
@@ -195,5 +200,4 @@ def _territory(status: TerritoryStatus) -> dict[str, Any]:
         "problem": status.problem,
         "looks_by": "polling" if status.why_polling else "events",
         "why_polling": status.why_polling,
-        "unread": [{"path": path, "reason": reason} for path, reason in status.unread],
     }

@@ -62,8 +62,10 @@ def _inbox_lines(inbox: Values, width: int) -> Iterator[str]:
         yield f"  {'below':<{width - 2}} {part['state']:<8} {part['looks_by']:<8}  {printable(part['path'])}"
         if part["problem"]:
             yield f"    {printable(part['problem'])}"
-    for folder in [folder for part in (inbox, *inbox["below"]) for folder in part["unread"]][:_MOST_FOLDERS]:
+    for folder in inbox["unread"][:_MOST_FOLDERS]:
         yield f"  cannot be listed: {printable(folder['path'])}: {folder['reason']}"
+    if more := inbox["unread_count"] - len(inbox["unread"][:_MOST_FOLDERS]):
+        yield f"  cannot be listed: {more} {'more ' * bool(inbox['unread'])}folders: the log names them all"
 
 
 def _more_than_texts(inbox: Values) -> Iterator[str]:

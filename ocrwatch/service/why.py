@@ -45,7 +45,7 @@ _WAITS = {  # what a reason means where nothing more is known, and what comes ne
 __all__ = ["Surroundings", "explain", "tell", "unfinished", "waiting_files"]
 
 _WANT_THE_MODEL = (JobState.SPOOLED, JobState.AWAITING_CORRECTION)
-_MOST_LISTED = 50
+MOST_LISTED = 50
 
 
 def tell(
@@ -127,13 +127,13 @@ _CONTENTS = {Role.TEXTS: "texts", Role.ARCHIVE: "scans that are done", Role.QUAR
 
 def waiting_files(waiting: Sequence[Waiting], *, monotonic_s: float) -> list[dict[str, Any]]:
     """What `explain` says of the files that settle, those first that wait longest; not of all of them."""
-    longest = sorted(waiting, key=lambda wait: wait.since_s)[:_MOST_LISTED]
+    longest = sorted(waiting, key=lambda wait: wait.since_s)[:MOST_LISTED]
     return [{"path": wait.path, **_of_waiting(wait, monotonic_s)} for wait in longest]
 
 
 def unfinished(inbox: str, journal: Journal, *, wall_s: float) -> list[dict[str, Any]]:
     """What `explain` says of the files that are queued, in work or put off, the oldest first; not of all of them."""
-    jobs = journal.in_state(*UNFINISHED, inbox=inbox, limit=_MOST_LISTED)
+    jobs = journal.in_state(*UNFINISHED, inbox=inbox, limit=MOST_LISTED)
     return [{"path": job.path, **_of_job(job, wall_s)} for job in jobs]
 
 

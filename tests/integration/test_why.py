@@ -320,6 +320,35 @@ def test_caller_is_not_told_of_a_share_that_gives_no_answer(folder: Path) -> Non
         share.unmount()
 
 
+@_ROOT_ONLY
+def test_caller_is_told_only_of_folders_that_it_could_stat(folder: Path) -> None:
+    """Of those that the service cannot list; how many there are is for everybody who may ask."""
+    share = FaultShare(folder)
+    service = AskedService(folder, control_socket=str(folder / "control.sock"), ocr={"engine": "tesseract"})
+    settings_of_inbox(service, path=str(share.point))
+    path = folder / "control.sock"
+    for name in ("open/dismissals", "closed/dismissals"):
+        (share.backing / name).mkdir(parents=True)
+    os.chown(share.backing / "closed", -1, _ALICE.uid)
+    (share.backing / "closed").chmod(0o750)
+
+    def listed(user: callers.User) -> tuple[int, list[str]]:
+        (inbox,) = user.ask(path, op="status")["inboxes"]
+        return inbox["unread_count"], sorted(unread["path"] for unread in inbox["unread"])
+
+    try:
+        share.mount()
+        share.fail({"op": "readdir", "name": "dismissals", "error": "EACCES"})
+        service.start()
+        os.chown(path, -1, _GROUP)
+        wait_until(lambda: service.status()["inboxes"][0]["unread_count"] == 2, what="a look at the folders")
+        assert listed(_ALICE) == (2, ["closed/dismissals", "open/dismissals"])
+        assert listed(_BOB) == (2, ["open/dismissals"])
+    finally:
+        service.end()
+        share.unmount()
+
+
 # -- looks ---------------------------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,7 @@ def _status(**changes: Any) -> dict[str, Any]:
         "problem": "",
         "below": [],
         "unread": [],
+        "unread_count": 0,
         "looks_by": "events",
         "why_polling": "",
         "files": 7,
@@ -103,6 +104,23 @@ def test_status_counts_what_waits_is_done_and_failed() -> None:
     assert "correction is off" in text
     assert "1 workers, 1 busy, 50 MB, 4 pages waiting, 2 files in work" in text
     assert "9 pages; files: 3 done, 1 failed; failed for: 1 encrypted_file" in text
+
+
+def test_status_counts_folders_that_cannot_be_listed_beyond_those_that_it_names() -> None:
+    """Those that have no room, and those of which the caller may not know."""
+
+    def said(named: int, count: int) -> list[str]:
+        unread = [{"path": f"sub{number}\n", "reason": "Permission denied"} for number in range(named)]
+        inbox = _status()["inboxes"][0] | {"unread": unread, "unread_count": count}
+        return [line for line in status_lines(_status(inboxes=[inbox])) if "cannot be listed" in line]
+
+    assert said(0, 0) == []
+    assert said(1, 1) == [r"  cannot be listed: sub0\n: Permission denied"]
+    assert said(0, 2) == ["  cannot be listed: 2 folders: the log names them all"]
+    assert said(12, 12)[9:] == [
+        r"  cannot be listed: sub9\n: Permission denied",
+        "  cannot be listed: 2 more folders: the log names them all",
+    ]
 
 
 def test_status_says_why_an_inbox_is_polled_and_that_an_hour_was_quiet() -> None:
