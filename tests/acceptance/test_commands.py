@@ -164,7 +164,8 @@ def test_process_that_is_ended_leaves_nothing_of_the_document(tmp_path: Path, nu
     (tmp_path / "tmp").mkdir()
     scan = scans.write(tmp_path / "x.tif", *[f"some words of page {page}" for page in range(1, 31)])
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
-    command = [sys.executable, "-m", "ocrwatch", "process", str(scan), "--mode", "off"]
+    hearing = ["env", "--default-signal=HUP"]  # it stays ignored where it was, as below `nohup`
+    command = [*hearing, sys.executable, "-m", "ocrwatch", "process", str(scan), "--mode", "off"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         wait_until(lambda: list((tmp_path / "tmp").glob("ocrwatch-*/jobs/*/source")), what="the copy of the scan")
         process.send_signal(number)
