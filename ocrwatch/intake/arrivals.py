@@ -246,12 +246,23 @@ class _WatchGroup(InotifyWatchGroup):
         self._add_callback(path)
         if not self.is_recursive or not os.path.isdir(path):
             return
-        for root, names, _ in os.walk(path):
+        roots = [path]  # not by `os.walk`, which calls itself for each level of a tree before Python 3.12
+        while roots:
+            root = roots.pop()
             inside = resolved + root.removeprefix(path)
-            names[:] = [name for name in names if os.path.join(inside, name) not in points]
-            for name in names:
-                if not os.path.islink(os.path.join(root, name)):
+            for name in _folders(root):
+                if os.path.join(inside, name) not in points:
                     self._add_callback(os.path.join(root, name))
+                    roots.append(os.path.join(root, name))
+
+
+def _folders(path: bytes) -> list[bytes]:
+    """The names of the folders in a folder; none where it cannot be listed, which the listing tells."""
+    try:
+        with os.scandir(path) as items:
+            return [item.name for item in items if item.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 class _Descriptor(InotifyFD):

@@ -30,6 +30,11 @@ def kind_of(mode: int) -> Kind:
     return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.SPECIAL
 
 
+def stored(number: int) -> int:
+    """A time in ns or an inode as the journal can hold it, in 64 bits with a sign: a time after 2262 or a high inode wraps."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 class Identity(NamedTuple):
     """By what one version of a file is told from another. An inode of 0 is one that the file system does not keep."""
 
@@ -40,7 +45,7 @@ class Identity(NamedTuple):
     @staticmethod
     def of(status: os.stat_result) -> Identity:
         """The identity in the result of a stat call."""
-        return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+        return Identity(status.st_size, stored(status.st_mtime_ns), stored(status.st_ino))
 
     def matches(self, other: Identity) -> bool:
         """Whether both are the same version; inodes count only where both are known."""

@@ -15,7 +15,7 @@ from typing import Any
 from ocrwatch.errors import ShareOffline, SourceChanged
 from ocrwatch.intake import beneath, formats, syscalls
 from ocrwatch.intake.beneath import Root
-from ocrwatch.intake.entries import Entry, Identity, Kind, Row, kind_of
+from ocrwatch.intake.entries import Entry, Identity, Kind, Row, kind_of, stored
 from ocrwatch.intake.formats import Completeness
 from ocrwatch.intake.ignore import (
     NO_PATTERNS,
@@ -157,7 +157,7 @@ def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> Gener
                 ):
                     status = item.stat(follow_symlinks=False)
                     if S_ISREG(status.st_mode):
-                        files.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+                        files.append((name, status.st_size, stored(status.st_mtime_ns), stored(status.st_ino)))
                         if len(files) > _PART_FILES:  # one stays, to tell that not every name is without a status
                             yield DirectoryListing(directory, tuple(files[:-1]), more=True)
                             del files[:-1]
@@ -167,7 +167,7 @@ def _list(root_fd: int, directory: str, place: str, patterns: Patterns) -> Gener
                 failed.append((name, error))
         if not (files or leftovers or folders):
             syscalls.prove_readable(directory_fd, directory)
-    yield DirectoryListing(directory, tuple(files), tuple(sorted(leftovers)), _unread(failed, is_alone=not files))
+    yield DirectoryListing(directory, tuple(files), tuple(sorted(leftovers)), _unread(failed, is_alone=not (files or folders)))
     paths = [prefix + name for name in sorted(folders)]
     return [path for path in paths if why_directory_ignored(path, patterns) is None]
 

@@ -17,7 +17,7 @@ def maker() -> str:
 def is_orphan(mark: str) -> bool:
     """Whether the process that made this mark is no more. Another machine's process may still be at work."""
     fields = mark.split("-")
-    if len(fields) != 5 or not fields[2].isdigit():
+    if len(fields) != 5 or not (fields[2].isascii() and fields[2].isdecimal()):
         return False
     machine, boot, pid, started, _ = fields
     return machine == _machine() and (boot != _boot() or started != _started(int(pid)))
