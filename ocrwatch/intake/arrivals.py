@@ -6,12 +6,14 @@ Wraps watchdog's inotify emitter and says, for each root, why its events cannot 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -39,6 +41,8 @@ from watchdog.observers.inotify_c import (
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.mounts import MountTable, contains, is_network, mount_of, resolve
 from ocrwatch.intake.troubles import what
+
+log = logging.getLogger(__name__)
 
 _Place = tuple[int, int]  # number of the mount, inode of the directory
 
@@ -71,10 +75,9 @@ class Arrivals:
         self._lock = threading.Lock()
         self._roots: dict[str, _Place | None] = {}
         self._targets: dict[str, str] = {}  # each root without symlinks: of a link the kernel would watch the link itself
-        self._watches: dict[str, ObservedWatch] = {}
+        self._watches: dict[str, tuple[_Threads, ObservedWatch]] = {}
         self._troubles: dict[str, str] = {}
-        self._descriptor: _Descriptor | None = None
-        self._observer: BaseObserver | None = None
+        self._threads: _Threads | None = None
         self._is_stopped = False
 
     def watch(self, root: str, *, recursive: bool) -> None:
@@ -86,38 +89,43 @@ class Arrivals:
             if self._table.may_hang(root):
                 self._note(root, f"{root!r} lies on a mount that may hang")
                 return
-            observer = self._running_observer()
+            threads = self._running_threads()
             target = self._targets[root] = resolve(root, self._table.current())
-            watch = observer.schedule(_Handler(self._tell, root), target, recursive=recursive, event_filter=_EVENTS)
+            watch = threads.observer.schedule(_Handler(self._tell, root), target, recursive=recursive, event_filter=_EVENTS)
         except OSError as error:
             self._note(root, f"{root!r} cannot be watched: {_what(error)}")
             return
         except ShareOffline as error:
             self._note(root, error.message)
             return
+        except Exception as error:  # watchdog's own, or no thread to be had: an inbox without events is listed all the same
+            log.debug("%r cannot be watched", root, exc_info=True)
+            self._note(root, f"{root!r} cannot be watched: {error!r}")
+            return
         with self._lock:
-            self._watches[root] = watch
+            self._watches[root] = threads, watch
 
     def unwatch(self, root: str) -> None:
         """Stop to watch this root."""
         with self._lock:
             self._roots.pop(root, None)
             self._targets.pop(root, None)
-            watch = self._watches.pop(root, None)
+            threads, watch = self._watches.pop(root, (None, None))
             self._troubles.pop(root, None)
-        if watch is not None and self._observer is not None:
-            self._observer.unschedule(watch)
+        if threads is not None and watch is not None:
+            with contextlib.suppress(KeyError):  # they were ended, and it with them
+                threads.observer.unschedule(watch)
 
     def trouble(self, root: str) -> str:
         """Why the events of this root cannot be trusted, with what to do; empty when they can."""
         with self._lock:
-            noted, watch, place = self._troubles.get(root, ""), self._watches.get(root), self._roots.get(root)
+            noted, place = self._troubles.get(root, ""), self._roots.get(root)
+            threads, watch = self._watches.get(root, (None, None))
         if noted:
             return noted
-        if watch is None or self._observer is None or self._descriptor is None:
+        if threads is None or watch is None:
             return f"{root!r} is not watched"
-        threads = [self._observer, self._descriptor, *(e for e in self._observer.emitters if e.watch == watch)]
-        if len(threads) < 3 or not all(thread.is_alive() for thread in threads):
+        if not threads.are_alive or not any(e.is_alive() for e in list(threads.observer.emitters) if e.watch == watch):
             return f"the watch on {root!r} has ended"
         if place != self._place_of(root):
             return f"{root!r} is no longer the directory that is watched: it was replaced, or something was mounted there"
@@ -127,22 +135,23 @@ class Arrivals:
         """End all threads; nothing is watched any more."""
         with self._lock:
             self._is_stopped = True
-            observer, descriptor, self._observer, self._descriptor = self._observer, self._descriptor, None, None
-        for thread in (observer, descriptor):
-            if thread is not None:
-                thread.stop()
-                thread.join()
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.stop()
 
-    def _running_observer(self) -> BaseObserver:
+    def _running_threads(self) -> _Threads:
+        """Those of all roots; begun anew where one has ended, after which each root has a `trouble` until it is watched again."""
         with self._lock:  # every territory watches from a thread of its own
             if self._is_stopped:
                 raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
-            if self._observer is None:
-                self._descriptor = _Descriptor(self)
-                self._descriptor.start()
-                self._observer = BaseObserver(_Emitter, inotify_fd=self._descriptor, table=self._table)
-                self._observer.start()
-            return self._observer
+            ended = self._threads
+            if ended is not None and ended.are_alive:
+                return ended
+            threads = self._threads = _Threads.begun(_Descriptor(self), self._table)
+        if ended is not None:
+            log.warning("a thread that reads kernel events has ended; all inboxes are watched anew")
+            ended.stop()
+        return threads
 
     def lost_events(self) -> None:
         """The kernel's queue ran over: nobody knows what happened in any root."""
@@ -200,6 +209,37 @@ def _what(error: OSError) -> str:
     if error.errno == errno.EMFILE:
         return f"the limit of inotify instances or open files is reached; {_INSTANCES}"
     return what(error)
+
+
+class _Threads(NamedTuple):
+    """watchdog's two threads that serve all roots: one reads the kernel's events, one hands them on."""
+
+    descriptor: _Descriptor
+    observer: BaseObserver
+
+    @staticmethod
+    def begun(descriptor: _Descriptor, table: MountTable) -> _Threads:
+        """Both, running. Raises RuntimeError when there is no thread to be had."""
+        threads = _Threads(descriptor, BaseObserver(_Emitter, inotify_fd=descriptor, table=table))
+        try:
+            descriptor.start()
+            threads.observer.start()
+        except BaseException:
+            threads.stop()
+            raise
+        return threads
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether both run."""
+        return self.descriptor.is_alive() and self.observer.is_alive()
+
+    def stop(self) -> None:
+        """End them, with the emitters of all roots; whichever runs."""
+        for thread in (self.observer, self.descriptor):
+            thread.stop()
+            if thread.is_alive():
+                thread.join()
 
 
 class _Handler(FileSystemEventHandler):
@@ -286,6 +326,11 @@ class _Descriptor(InotifyFD):
             raise
         self._paths[watch] = path
         return watch
+
+    def close(self) -> None:
+        if not self.is_alive():
+            self._is_reading = False  # watchdog leaves its descriptors to be closed by the thread that reads
+        super().close()
 
     def handle_event(self, event: InotifyEvent) -> None:
         super().handle_event(event)

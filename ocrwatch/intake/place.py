@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ocrwatch.errors import ShareOffline
 from ocrwatch.intake.beneath import Root, RootIdentity
+from ocrwatch.intake.mounts import is_network
 
 STRANGER_S = 300.0  # another mount at the path is taken for a new home after this long
 
@@ -46,6 +47,16 @@ class Place:
     def keeps_inodes(self) -> bool:
         """Whether an inode number belongs to a file here; SMB, FUSE and FAT make them up, and the root's own says so."""
         return self.root.identity is not None and self.root.identity.inode != 0
+
+    @property
+    def fs_type(self) -> str | None:
+        """The kind of its file system; None as long as it was not found."""
+        return self.root.identity.fs_type if self.root.identity is not None else None
+
+    @property
+    def may_hang(self) -> bool:
+        """Its mount may hang, and caches attributes: open a file as well as stat it."""
+        return self.fs_type is not None and is_network(self.fs_type)
 
     def pin(self) -> None:
         """Find the root and hold it to its mount. Raises ShareOffline while it is away or another mount stands there."""

@@ -6,13 +6,14 @@ up no other; `hint` and `status` in any. Every path begins at the inbox.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 
-from ocrwatch.errors import Infrastructure, ShareOffline, SourceChanged, SourceVanished
-from ocrwatch.intake import mounts
+from ocrwatch.errors import OcrwatchError, ShareOffline, SourceChanged, SourceVanished
 from ocrwatch.intake.entries import Entry, Identity, Kind, lies_in
 from ocrwatch.intake.hints import Hints, rest_after
 from ocrwatch.intake.ignore import why_ignored
@@ -20,13 +21,15 @@ from ocrwatch.intake.place import Place
 from ocrwatch.intake.settle import Look, Tracker
 from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
 from ocrwatch.intake.tree import DirectoryListing, Seen
-from ocrwatch.journal.states import AWAY, JobState
+from ocrwatch.intake.trust import EventTrust
+from ocrwatch.journal.states import AWAY, MOVED, JobState
 from ocrwatch.log_events import LogEvent
 from ocrwatch.worker.share import Reach, Share
 
+log = logging.getLogger(__name__)
+
 _OFFLINE_RETRY_S = 5.0
 _BATCH = 500
-_RENEW_S = 30.0  # between tries to get events back
 CACHED_SETTLE_S = 15.0  # attribute caches hid a growing file for up to 12 s (SMB 3.1.1), 6 s (NFS 4.2)
 
 
@@ -65,7 +68,6 @@ class Territory:
         """Its place is no more; the thread that steps it may end."""
         self.share = share
         self._journal = around.journal
-        self._events = around.events
         self._clock = around.clock
         self._on_jobs = around.on_jobs
         self._on_line = around.on_line
@@ -78,12 +80,12 @@ class Territory:
         self._problem = ""
         self._place = Place(self.path, inbox=rules.name, finder=share, remembered=around.journal, clock=around.clock)
         self._next_full_s = self._clock()
-        self._next_renewal_s = 0.0
+        self._trust = EventTrust(around.events, self.path, rules=rules, clock=around.clock)
         self._retry_s = 0.0
 
     def reach(self) -> Reach:
         """How its files are reached: held to the mount on which they were found."""
-        return Reach(self.share, self._place.root, self._closely)
+        return Reach(self.share, self._place.root, self._place.may_hang)
 
     def holds(self, path: str) -> bool:
         """Whether a file or directory of the inbox lies in this territory."""
@@ -104,21 +106,15 @@ class Territory:
 
     def why_polling(self) -> str:
         """Why events are not trusted at this moment; '' when they are."""
-        if not self.rules.by_events:
-            return "as configured"
-        if (fs_type := self._fs_type) is None:
-            return "not found yet"
-        is_trusted = mounts.events_trusted(fs_type)
-        return self._events.trouble(self.path) if is_trusted else f"{fs_type}: no events of all changes"
+        return self._trust.why_not(self._place.fs_type)
 
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""
         if self.state is InboxState.OFFLINE and (rest_s := self._retry_s - self._clock()) > 0:
             return rest_s
         try:
-            if self.state is not InboxState.ONLINE:
+            if self.state is not InboxState.ONLINE or self._trust.is_due(self._place.fs_type):
                 self._pin()
-            self._renew_events()
             if self._clock() >= self._next_full_s:
                 self._list_everything()
             self._follow_hints()
@@ -130,27 +126,16 @@ class Territory:
     # -- the root ------------------------------------------------------------------------------------------------
 
     @property
-    def _fs_type(self) -> str | None:
-        identity = self._place.root.identity
-        return identity.fs_type if identity is not None else None
-
-    @property
-    def _closely(self) -> bool:
-        """The mount caches attributes: open a file as well as stat it."""
-        return self._fs_type is not None and mounts.is_network(self._fs_type)
-
-    @property
     def _name(self) -> str:
         return f"inbox {self.rules.name}" + (f", {self.below}," if self.below else "")
 
     def _pin(self) -> None:
+        known = self._place.root
         self._place.pin()
-        self._tracker.settle_s = max(self.rules.settle_s, CACHED_SETTLE_S) if self._closely else self.rules.settle_s
-        self._next_full_s = self._clock()
-        if self.rules.by_events and mounts.events_trusted(self._fs_type or ""):
-            self._events.watch(self.path, recursive=self.rules.recursive)  # before the listing, so that nothing is missed
-        else:
-            self._events.unwatch(self.path)
+        self._tracker.settle_s = max(self.rules.settle_s, CACHED_SETTLE_S) if self._place.may_hang else self.rules.settle_s
+        self._trust.begin(self._place.fs_type)  # before the listing, so that nothing is missed
+        if self.state is not InboxState.ONLINE or self._place.root != known or not self.why_polling():
+            self._next_full_s = self._clock()  # but not for a mere try to get events, of which there are many
         if self.state is InboxState.OFFLINE:
             self._on_line(f"{self._name} is back", LogEvent.INBOX_BACK)
         self.state, self._problem = InboxState.ONLINE, ""
@@ -170,17 +155,9 @@ class Territory:
             if self.holds(directory):
                 self._gone_from(directory, present=frozenset())
         self._journal.forget_root(self.rules.name, self.path)
-        self._events.unwatch(self.path)
+        self._trust.end()
         self._on_line(f"{self._name} was removed", LogEvent.INBOX_OFFLINE)
         self.is_over = self.was_looked_at = True
-
-    def _renew_events(self) -> None:
-        """Begin anew where events went wrong: something was mounted over it, or the limit of watches was raised."""
-        if self._clock() < self._next_renewal_s:
-            return
-        self._next_renewal_s = self._clock() + _RENEW_S
-        if self.rules.by_events and mounts.events_trusted(self._fs_type or "") and self._events.trouble(self.path):
-            self._pin()
 
     # -- listings ------------------------------------------------------------------------------------------------
 
@@ -243,7 +220,7 @@ class Territory:
                 self._tracker.look(entry.path, entry.identity, self._clock())
             elif state is JobState.ORPHANED:
                 back.append(entry)
-            elif state is JobState.QUARANTINED:  # looked at again: the listing may be older than the move that took it away
+            elif state in MOVED:  # looked at again: the listing may be older than the move that took it away
                 self._hints.add(entry.path, is_directory=False)
         if back:
             self._journal.add(self.rules.name, back)
@@ -278,7 +255,7 @@ class Territory:
     def _look_once(self, path: str) -> None:
         try:
             seen = self._look(path, closely=False)
-        except Infrastructure as error:
+        except Exception as error:  # noqa: BLE001 - of one file; logged there
             self._unreadable(path, error)
             return
         if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
@@ -289,7 +266,7 @@ class Territory:
         identity, state = self._journal.known(self.rules.name, path) or (None, None)
         if identity is None or not identity.matches(seen.identity):
             self._tracker.look(path, seen.identity, self._clock())
-        elif state in (JobState.ORPHANED, JobState.QUARANTINED):
+        elif state in AWAY:
             self._journal.add(self.rules.name, [Entry(path, seen.identity)])
 
     def _look(self, path: str, *, closely: bool) -> Seen | None:
@@ -301,8 +278,7 @@ class Territory:
     def _look_at_due(self) -> None:
         settled: list[Entry] = []
         for path in self._tracker.due(self._clock()):
-            entry = self._settled(path)
-            if entry is not None:
+            if (entry := self._settled(path)) is not None:
                 settled.append(entry)
             if len(settled) >= _BATCH:
                 self._enter(settled)
@@ -311,7 +287,7 @@ class Territory:
 
     def _settled(self, path: str) -> Entry | None:
         try:
-            seen = self._look(path, closely=self._closely)
+            seen = self._look(path, closely=self._place.may_hang)
             if seen is None or seen.kind is not Kind.REGULAR or seen.identity is None:
                 self._tracker.gone(path)
                 return None
@@ -323,21 +299,37 @@ class Territory:
             return None
         except SourceChanged:
             return None  # due again; the next look sees what it is now
-        except Infrastructure as error:
+        except Exception as error:  # noqa: BLE001 - of one file; logged there
             self._unreadable(path, error)
             return None
         return Entry(path, seen.identity) if self._tracker.checked(path, completeness, self._clock()) else None
 
-    def _unreadable(self, path: str, error: Infrastructure) -> None:
-        """A file that cannot be read is no trouble of the others. Raises ShareOffline when it is the share that cannot."""
+    def _unreadable(self, path: str, error: Exception) -> None:
+        """One file's is no trouble of the others. Raises ShareOffline when it is the share's, CancelledError at the end."""
+        if isinstance(error, CancelledError):
+            raise error
         if isinstance(error, ShareOffline):  # or a bad sector, a stale handle: they look the same
             self.share.identify(self.path)
-        self._tracker.unreadable(path, str(error), self._clock())
+        detail = str(error)
+        if not isinstance(error, OcrwatchError):
+            log.error("%s: %r waits: unforeseen trouble", self._name, path, exc_info=error)
+            detail = f"unforeseen trouble: {error!r}"
+        self._tracker.unreadable(path, detail, self._clock())
 
     def _enter(self, settled: list[Entry]) -> None:
         if not settled:
             return
-        self._journal.add(self.rules.name, settled)
+        try:
+            self._journal.add(self.rules.name, settled)
+        except OcrwatchError:
+            raise
+        except Exception as error:  # noqa: BLE001 - likewise
+            if len(settled) == 1:
+                self._unreadable(settled[0].path, error)
+            else:
+                for entry in settled:
+                    self._enter([entry])
+            return
         for entry in settled:
             self._tracker.taken(entry.path)
         self._on_jobs()

@@ -280,7 +280,7 @@ class Journal(Files, Moves, Deliveries):
         old = self.current(inbox, entry.path)
         if old is not None and old.state not in (JobState.SUPERSEDED, JobState.VANISHED):
             if old.identity.matches(entry.identity):
-                return self._back(old) if old.state in (JobState.ORPHANED, JobState.QUARANTINED) else None
+                return self._back(old) if old.state in AWAY else None
             self._move(old, JobState.SUPERSEDED, reason="newer_version", detail="the file changed")
         self._wrote()
         now = self._wall_clock()
@@ -300,18 +300,20 @@ class Journal(Files, Moves, Deliveries):
         assert cursor.lastrowid is not None
         return self.job(cursor.lastrowid)
 
-    def _back(self, orphan: Job) -> Job:
+    def _back(self, job: Job) -> Job:
         """A scan that went and is there again is what it was: a partial text is not whole for having been away.
 
         One that had been set aside was put back by somebody, to be tried again.
         """
-        if orphan.state is JobState.QUARANTINED:
-            self._begin_anew(orphan.id)
-            return self._move(orphan, JobState.QUEUED, deferrals=0, not_before=None, moved_to=None)
-        was = self.events(orphan.id)[-2]
+        if job.state is JobState.QUARANTINED:
+            self._begin_anew(job.id)
+            return self._move(job, JobState.QUEUED, deferrals=0, not_before=None, moved_to=None)
+        if job.state is JobState.ARCHIVED:
+            return self._move(job, JobState.DONE, detail="it was put back from the archive", moved_to=None)
+        was = self.events(job.id)[-2]
         if was.after not in ALLOWED[JobState.ORPHANED]:  # it was in work
-            return self._move(orphan, JobState.QUEUED)
-        return self._move(orphan, was.after, reason=was.reason, detail=was.detail)
+            return self._move(job, JobState.QUEUED)
+        return self._move(job, was.after, reason=was.reason, detail=was.detail)
 
     def _move(self, job: Job, after: JobState, *, reason: str = "", detail: str = "", **fields: Any) -> Job:
         check(job.state, after)

@@ -1,6 +1,6 @@
 """The states of a file and the transitions between them, listed once. Pure.
 
-    QUEUED -> SPOOLED -> DONE -> ARCHIVED
+    QUEUED -> SPOOLED -> DONE -> ARCHIVED -> DONE  when a person put the scan back
                  |------> PARTIAL -> QUEUED        only by `ocrwatch retry`
                  |------> AWAITING_CORRECTION -> DONE | PARTIAL
                  |
@@ -53,14 +53,16 @@ ALLOWED: dict[JobState, frozenset[JobState]] = {
         {JobState.QUEUED, JobState.AWAITING_CORRECTION, JobState.ARCHIVED, JobState.SUPERSEDED} | _SET_ASIDE | _RESULT
     ),
     JobState.VANISHED: frozenset(),
-    JobState.ARCHIVED: frozenset({JobState.SUPERSEDED}),
+    JobState.ARCHIVED: frozenset({JobState.DONE, JobState.SUPERSEDED}),
     JobState.QUARANTINED: frozenset({JobState.QUEUED, JobState.SUPERSEDED}),
     JobState.SUPERSEDED: frozenset(),
 }
 
 UNFINISHED = frozenset({JobState.QUEUED, JobState.SPOOLED, JobState.AWAITING_CORRECTION, JobState.DEFERRED})
 RETRYABLE = frozenset(_SET_ASIDE | {JobState.QUARANTINED, JobState.PARTIAL, JobState.DEFERRED})
-AWAY = frozenset({JobState.ORPHANED, JobState.ARCHIVED, JobState.QUARANTINED})
+MOVED = frozenset({JobState.ARCHIVED, JobState.QUARANTINED})
+"""We moved the file out of its inbox."""
+AWAY = frozenset({JobState.ORPHANED} | MOVED)
 """The file is known, and not to be expected in its inbox."""
 PUBLISHED = frozenset(_RESULT | {JobState.AWAITING_CORRECTION})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Collection
+from concurrent.futures import CancelledError
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ocrwatch.errors import OutputUnwritable
+from ocrwatch.errors import OutputUnwritable, ShareOffline
 from ocrwatch.intake import tree
 from ocrwatch.intake.beneath import Root, RootIdentity
 from ocrwatch.intake.entries import Identity, Kind
@@ -23,6 +24,8 @@ from ocrwatch.output.quarantine import Reason
 from ocrwatch.output.sidecar import Examined, Names, Published, SidecarState
 from ocrwatch.worker.access import Access
 from ocrwatch.worker.operations import Values
+
+log = logging.getLogger(__name__)
 
 
 class Share:
@@ -195,9 +198,15 @@ class Share:
 
     def tidy(self, root: Root, directory: str) -> None:
         """Remove our own stale temporary files in a directory and put back scans that a crash left half archived, where that can
-        be done: what lies about keeps nothing else from being done. Raises ShareOffline."""
-        with contextlib.suppress(OutputUnwritable):
+        be done: what lies about keeps nothing else from being done. Raises ShareOffline, or CancelledError at the end."""
+        try:
             self._access.run("tidy", {"root": root.to_json(), "directory": self._inside(directory)})
+        except (ShareOffline, CancelledError):
+            raise
+        except OutputUnwritable as error:
+            log.debug("%s is not tidied: %s", directory, error)
+        except Exception:
+            log.exception("%s below %s is not tidied: unforeseen trouble", directory, root.path)
 
     def _inside(self, path: str) -> str:
         return tree.inside(path, self._below)

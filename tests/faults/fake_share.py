@@ -37,6 +37,8 @@ class FakeShare:
     root: RootIdentity = HOME
     offline: bool = False
     calls: list[tuple[str, str]] = field(default_factory=list)
+    meanwhile: Callable[[], None] | None = None
+    """Called once, when the first folder was listed and nobody has heard of it yet."""
     _times: int = 0
     _inodes: int = 100
     _scanning: bool = False
@@ -102,6 +104,9 @@ class FakeShare:
                 here = {p: f for p, f in self.files.items() if p.rpartition("/")[0] == directory and not why_ignored(p, patterns)}
                 rows = tuple((p.rpartition("/")[2], *f.identity) for p, f in here.items() if p not in self.unread)
                 unread = tuple((p.rpartition("/")[2], "input/output error") for p in here if p in self.unread)
+                meanwhile, self.meanwhile = self.meanwhile, None
+                if meanwhile is not None:
+                    meanwhile()
                 each(DirectoryListing(directory, rows, self.leftovers.get(directory, ()), unread))
         finally:
             self._scanning = False
@@ -159,14 +164,18 @@ class FakeTable:
 
 
 class FakeEvents:
-    """Kernel events that are all there."""
+    """Kernel events that are all there, unless they are `refused`. tries: how often they were asked for."""
 
     def __init__(self) -> None:
         self.watched: set[str] = set()
+        self.refused = ""
+        self.tries = 0
 
     def watch(self, root: str, *, recursive: bool) -> None:
         """As `Arrivals.watch`."""
-        self.watched.add(root)
+        self.tries += 1
+        if not self.refused:
+            self.watched.add(root)
 
     def unwatch(self, root: str) -> None:
         """As `Arrivals.unwatch`."""
@@ -174,4 +183,4 @@ class FakeEvents:
 
     def trouble(self, root: str) -> str:
         """As `Arrivals.trouble`."""
-        return "" if root in self.watched else f"{root!r} is not watched"
+        return "" if root in self.watched else self.refused or f"{root!r} is not watched"

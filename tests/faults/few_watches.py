@@ -80,7 +80,7 @@ def main() -> int:
     seen["steps"] = stage.after(4 * _POLL_S)
     seen["by polling"] = stage.taken()
     _LIMIT.write_text("1000", encoding="ascii")
-    stage.after(40.0)
+    stage.after(100.0)
     seen["raised"] = stage.why_polling()
     stage.hinted.clear()
     stage.put("48/b.pdf")

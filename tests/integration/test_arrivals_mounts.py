@@ -40,8 +40,8 @@ class Stage:
 
     def watched(self) -> set[str]:
         """The folders that the kernel was asked to watch."""
-        assert self.arrivals._descriptor is not None
-        return {os.fsdecode(path) for path in self.arrivals._descriptor._paths.values()}
+        assert self.arrivals._threads is not None
+        return {os.fsdecode(path) for path in self.arrivals._threads.descriptor._paths.values()}
 
 
 @pytest.fixture

@@ -108,8 +108,8 @@ def test_lost_events_ask_for_a_full_scan_of_every_root(tmp_path: Path, arrivals:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         arrivals.watch(str(tmp_path / name), recursive=True)
-    descriptor = arrivals._descriptor
-    assert descriptor is not None
+    assert arrivals._threads is not None
+    descriptor = arrivals._threads.descriptor
     overflow = inotify_c.InotifyEvent(inotify_c.WatchDescriptor(-1), inotify_c.InotifyConstants.IN_Q_OVERFLOW, 0, b"")
     descriptor.handle_event(overflow)
     hints.until(lambda hint: hint == Hint(str(tmp_path / "a"), "", is_directory=True))
@@ -119,14 +119,64 @@ def test_lost_events_ask_for_a_full_scan_of_every_root(tmp_path: Path, arrivals:
     hints.until_path("x.pdf")
 
 
+@pytest.mark.parametrize("which", ["descriptor", "observer"])
+def test_thread_that_ended_is_begun_anew_and_every_root_watched_again(
+    tmp_path: Path, arrivals: Arrivals, hints: Hints, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Whatever watchdog falls over once: no root is without events until the next start."""
+    roots = [str(tmp_path / name) for name in ("a", "b")]
+    for root in roots:
+        Path(root).mkdir()
+        arrivals.watch(root, recursive=True)
+    assert arrivals._threads is not None
+    thread = getattr(arrivals._threads, which)
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(thread, {"descriptor": "handle_event", "observer": "dispatch_events"}[which], fail)
+    (tmp_path / "a" / "1.pdf").touch()
+    (tmp_path / "a" / "2.pdf").touch()
+    assert ended.wait(_WAIT_S)
+    thread.join(_WAIT_S)
+    assert all(arrivals.trouble(root) == f"the watch on {root!r} has ended" for root in roots)
+    before = len(os.listdir("/proc/self/fd"))
+    for root in roots:
+        arrivals.watch(root, recursive=True)
+    assert [arrivals.trouble(root) for root in roots] == ["", ""]
+    assert len(os.listdir("/proc/self/fd")) == before
+    (tmp_path / "b" / "3.pdf").touch()
+    hints.until_path("3.pdf")
+
+
+def test_refused_thread_leaves_an_inbox_that_is_listed(
+    tmp_path: Path, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread to be had is no reason not to look; events are asked for again."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        arrivals.watch(str(tmp_path), recursive=True)
+    assert "can't start new thread" in arrivals.trouble(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before
+    arrivals.watch(str(tmp_path), recursive=True)
+    assert arrivals.trouble(str(tmp_path)) == ""
+
+
 @pytest.mark.slow
 def test_real_overflow_is_noticed_and_watching_goes_on(
     tmp_path: Path, arrivals: Arrivals, hints: Hints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """9,000 files made while the process was stopped: about half are reported, and nobody is told; here everything is scanned."""
     arrivals.watch(str(tmp_path), recursive=True)
-    descriptor = arrivals._descriptor
-    assert descriptor is not None
+    assert arrivals._threads is not None
+    descriptor = arrivals._threads.descriptor
     released, real = threading.Event(), descriptor.handle_event
 
     def held(event: inotify_c.InotifyEvent) -> None:

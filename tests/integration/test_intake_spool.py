@@ -103,6 +103,48 @@ def test_state_directory_that_is_full_is_told_and_left_clean(scan: Path, tmp_pat
     assert "free some space" in caught.value.remedy
 
 
+def test_scan_that_does_not_fit_writes_nothing(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan of a terabyte, or one of holes alone: the other scans still have the room that there is."""
+    without_reflinks(monkeypatch)
+    os.truncate(scan, 1 << 43)
+    written = failing(monkeypatch, "write", 0, times=0)
+    with pytest.raises(StateUnwritable, match=r"no space left on device for a scan of 8796\.1 GB"):
+        copy(scan, tmp_path / "spool")
+    assert written == []
+    assert not (tmp_path / "spool").exists()
+
+
+def test_scan_that_grows_while_it_is_copied_is_copied_no_further(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its writer makes of it, the state directory takes what was expected."""
+    without_reflinks(monkeypatch)
+    told: list[int] = []
+
+    def tell(done: int) -> None:
+        told.append(done)
+        os.truncate(scan, 1 << 30)
+
+    expected = Identity.of(scan.stat())
+    with pytest.raises(SourceChanged, match="changed while it was copied"):
+        spool.copy(Root(str(scan.parent.parent)), "a/scan.pdf", expected=expected, destination=tmp_path / "spool", tell=tell)
+    assert max(told) <= len(DATA)
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_status_that_cannot_be_had_is_the_share_s_and_leaves_no_descriptor(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """ESTALE of a server that restarted, at whichever look."""
+    expected, before = Identity.of(scan.stat()), len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        failing(patch, "fstat", errno.ESTALE, first=nth)
+        with pytest.raises(ShareOffline):
+            copy(scan, tmp_path / "spool", expected)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_failed_fsync_of_the_copy_is_not_taken_for_success(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that may not be on the disk is no copy."""
     failing(monkeypatch, "fsync", errno.EIO)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocrwatch.errors import ForeignFile, ShareOffline, SourceChanged, SourceVanished, StateUnwritable
+from ocrwatch.errors import ForeignFile, ShareOffline, SourceChanged, SourceVanished, StateUnwritable, WorkerRefused
 from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity, Kind
 from ocrwatch.intake.ignore import NO_PATTERNS
@@ -264,3 +264,30 @@ def test_large_file_on_its_way_gives_signs_of_life(tmp_path: Path) -> None:
     }
     OPERATIONS["publish"](arguments, told.append)
     assert len(told) >= 5
+
+
+@pytest.mark.parametrize("error", [OSError(5, "input/output error"), ZeroDivisionError(), WorkerRefused("what is this?")])
+def test_leftovers_that_cannot_be_tidied_end_no_listing(error: Exception) -> None:
+    """What lies about is seen again at the next listing; a share that is away, and the end, are told."""
+
+    class Access:
+        def run(self, operation: str, arguments: object, *, tell: object = None) -> dict[str, Any]:
+            raise error
+
+        def close(self) -> None: ...
+
+    Share(Access()).tidy(Root("/srv/in"), "a")
+
+
+@pytest.mark.parametrize("error", [ShareOffline("away"), CancelledError()])
+def test_share_that_is_away_and_the_end_are_told_by_tidy_too(error: Exception) -> None:
+    """These are nobody's leftovers."""
+
+    class Access:
+        def run(self, operation: str, arguments: object, *, tell: object = None) -> dict[str, Any]:
+            raise error
+
+        def close(self) -> None: ...
+
+    with pytest.raises(type(error)):
+        Share(Access()).tidy(Root("/srv/in"), "a")

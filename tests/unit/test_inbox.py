@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, precondition, rule
 
 from ocrwatch.errors import StateUnwritable
-from ocrwatch.intake.beneath import RootIdentity
+from ocrwatch.intake.beneath import Root, RootIdentity
+from ocrwatch.intake.entries import Entry
 from ocrwatch.intake.ignore import NO_PATTERNS, Patterns
 from ocrwatch.intake.inbox import Inbox
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.settle import WaitReason
 from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
 from ocrwatch.journal.journal import Journal
+from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import JobState
 from ocrwatch.worker.share import Share
-from tests.faults.fake_share import EMPTY_MOUNT_POINT, HOME, FakeEvents, FakeShare, FakeTable
+from tests.faults.fake_share import EMPTY_MOUNT_POINT, HOME, FakeEvents, FakeFile, FakeShare, FakeTable
 from tests.faults.waiting import FakeClock
 
 _SETTLE_S = 5.0
@@ -40,6 +43,7 @@ class Stage:
         self.table = FakeTable()
         self.journal = Journal(folder / "journal.db", wall_clock=self.wall)
         self.journal._db.execute("PRAGMA synchronous = OFF")  # durability is tested elsewhere
+        self.events = FakeEvents()
         self.lines: list[str] = []
         self.told = 0
         self.rules = InboxRules("in", "/srv/in", recursive, _SETTLE_S, 600.0, patterns, _INTERVAL_S, _INTERVAL_S)
@@ -54,7 +58,7 @@ class Stage:
         inbox = Inbox(
             self.rules,
             share=lambda below: cast(Share, self.shares[below]),
-            around=Surroundings(self.journal, FakeEvents(), self.clock, on_jobs, lambda line, _: self.lines.append(line)),
+            around=Surroundings(self.journal, self.events, self.clock, on_jobs, lambda line, _: self.lines.append(line)),
             table=cast(MountTable, self.table),
             on_territory=lambda _: None,
         )
@@ -742,3 +746,109 @@ class AnySequence(RuleBasedStateMachine):
 
 AnySequence.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 test_any_sequence_ends_with_one_job_for_each_file = AnySequence.TestCase
+
+
+def test_archived_scan_that_is_put_back_is_done_and_waits_for_the_archive_again(stage: Stage) -> None:
+    """The same file, by `mv`: it does not lie in the inbox for ever as one that lies in the archive."""
+    identity = stage.share.write("a.pdf")
+    stage.after(30)
+    stage.finish("a.pdf")
+    job = stage.journal.current("in", "a.pdf")
+    assert job is not None
+    del stage.share.files["a.pdf"]
+    stage.journal.move(job.id, JobState.ARCHIVED, reason="archived", moved_to="/srv/old/a.pdf")
+    stage.after(_INTERVAL_S * 1.2)
+    assert stage.states() == {"a.pdf": JobState.ARCHIVED}
+    stage.share.files["a.pdf"] = FakeFile(identity)
+    stage.after(_INTERVAL_S * 1.2)
+    back = stage.journal.current("in", "a.pdf")
+    assert back is not None
+    assert (back.id, back.state, back.moved_to, back.detail) == (job.id, JobState.DONE, None, "it was put back from the archive")
+
+
+def test_listing_older_than_the_archive_s_move_puts_nothing_back(stage: Stage) -> None:
+    """The file is looked at again before it counts as put back."""
+    stage.share.write("a.pdf")
+    stage.after(30)
+    stage.finish("a.pdf")
+    job = stage.journal.current("in", "a.pdf")
+    assert job is not None
+
+    def moved_away() -> None:
+        del stage.share.files["a.pdf"]
+        stage.journal.move(job.id, JobState.ARCHIVED, reason="archived", moved_to="/srv/old/a.pdf")
+
+    stage.share.meanwhile = moved_away
+    stage.after(_INTERVAL_S * 1.2)
+    assert stage.share.meanwhile is None
+    assert stage.states() == {"a.pdf": JobState.ARCHIVED}
+
+
+def test_file_that_the_journal_cannot_take_waits_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever one file has that nobody foresaw: those that settled with it are taken, and `status` names it."""
+    real = stage.journal.add
+
+    def add(inbox: str, entries: Sequence[Entry]) -> list[Job]:
+        if any(entry.path == "evil.pdf" for entry in entries):
+            raise OverflowError("int too large to convert to SQLite INTEGER")
+        return real(inbox, entries)
+
+    monkeypatch.setattr(stage.journal, "add", add)
+    for name in ("a.pdf", "evil.pdf", "z.pdf"):
+        stage.share.write(name)
+    stage.after(60)
+    assert set(stage.states()) == {"a.pdf", "z.pdf"}
+    (waiting,) = stage.status().waiting
+    assert (waiting.path, waiting.reason) == ("evil.pdf", WaitReason.UNREADABLE)
+    assert "int too large" in waiting.detail
+    monkeypatch.setattr(stage.journal, "add", real)
+    stage.after(60)
+    assert set(stage.states()) == {"a.pdf", "evil.pdf", "z.pdf"}
+
+
+@pytest.mark.parametrize("operation", ["look", "completeness"])
+def test_file_whose_look_brings_what_nobody_foresaw_waits_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """A bug of ours in one format is one file's trouble."""
+    real = getattr(stage.share, operation)
+
+    def broken(root: Root, path: str, *arguments: object, **options: object) -> object:
+        if path == "evil.pdf":
+            raise ZeroDivisionError
+        return real(root, path, *arguments, **options)
+
+    monkeypatch.setattr(stage.share, operation, broken)
+    for name in ("a.pdf", "evil.pdf", "z.pdf"):
+        stage.share.write(name)
+        stage.hint(name)
+    stage.after(60)
+    assert set(stage.states()) == {"a.pdf", "z.pdf"}
+    assert [(waiting.path, waiting.reason) for waiting in stage.status().waiting] == [("evil.pdf", WaitReason.UNREADABLE)]
+
+
+def test_end_of_the_daemon_is_not_a_file_s_trouble(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that the end cut off says nothing of the file."""
+
+    def ended(*_: object, **__: object) -> None:
+        raise CancelledError
+
+    stage.share.write("a.pdf")
+    stage.step()
+    monkeypatch.setattr(stage.share, "look", ended)
+    stage.hint("a.pdf")
+    with pytest.raises(CancelledError):
+        stage.step()
+
+
+def test_events_that_cannot_be_had_are_asked_for_ever_less_often_and_bring_no_listings(tmp_path: Path) -> None:
+    """The limit of watches is reached: each try walks the tree, and a full listing takes its time too."""
+    stage = Stage(tmp_path)
+    stage.events.refused = "the kernel's limit of watches is reached"
+    stage.after(3600)
+    assert 5 <= stage.events.tries <= 12
+    assert len([call for call in stage.calls() if call[0] == "scan"]) <= 3600 / (_INTERVAL_S * 0.9) + 1
+    stage.events.refused = ""
+    stage.after(660)
+    assert stage.status().why_polling == ""
+    stage.journal.close()
