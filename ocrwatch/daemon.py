@@ -18,7 +18,7 @@ from ocrwatch import composition
 from ocrwatch.config import load
 from ocrwatch.correction.owner import ModelOwner
 from ocrwatch.dispatch import Dispatcher
-from ocrwatch.errors import OcrwatchError
+from ocrwatch.errors import Infrastructure, OcrwatchError
 from ocrwatch.intake.arrivals import Arrivals, Hint
 from ocrwatch.intake.ignore import is_ours
 from ocrwatch.intake.inbox import Inbox
@@ -49,6 +49,7 @@ from ocrwatch.tally import Tally
 from ocrwatch.treatment import Treatment
 from ocrwatch.worker.access import MountAccess
 from ocrwatch.worker.share import Share
+from ocrwatch.worker.threads import Thread
 
 log = logging.getLogger("ocrwatch")
 
@@ -74,7 +75,7 @@ class Daemon:
         self._notice = ""
         self._is_serving = False
         self._tally = Tally()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._output_trees: list[OutputTree] = []
         self.reload = False
 
@@ -207,26 +208,30 @@ class Daemon:
     # -- running -------------------------------------------------------------------------------------------------
 
     def _look_after(self, territory: Territory) -> None:
-        """Give a territory threads of its own: one that looks, and those that move, because they may wait for another mount."""
+        """Give a territory threads of its own: one looks, and those that move may wait for another mount. Raises OSError."""
         name = f"{territory.rules.name}-{territory.below}".rstrip("-")
+        self._threads = [thread for thread in self._threads if not thread.is_over]
         for what, run in (
             ("inbox", self._look_for_ever),
             ("archive", functools.partial(self._move_for_ever, Archivist)),
             ("quarantine", functools.partial(self._move_for_ever, Quarantinist)),
         ):
-            thread = threading.Thread(target=run, args=(territory,), name=f"{what}-{name}", daemon=True)
-            self._threads.append(thread)
+            thread = Thread(functools.partial(run, territory), f"{what}-{name}")
             if self._is_serving:
                 thread.start()
+            self._threads.append(thread)
 
     def _start_inboxes(self) -> None:
-        self._threads += [threading.Thread(target=tree.find, name="find", daemon=True) for tree in self._output_trees]
+        self._threads += [Thread(tree.find, "find") for tree in self._output_trees]
         for inbox in self._inboxes.values():
             inbox.follow_mounts()
         self._is_serving = True
         self._threads += self._hooks.threads()
-        for thread in list(self._threads):
-            thread.start()
+        try:
+            for thread in list(self._threads):
+                thread.start()
+        except OSError as error:
+            raise Infrastructure(f"the service cannot start: {error.strerror}", "raise TasksMax of the service") from error
 
     def _look_for_ever(self, territory: Territory) -> None:
         def look() -> float:
@@ -272,7 +277,7 @@ class Daemon:
                     os.read(wakeup, 4096)
                 unfollowed |= set(self._inboxes if changed else ())
             for name in sorted(unfollowed):
-                with contextlib.suppress(OcrwatchError):  # likewise, and it is tried again at the next tick
+                with contextlib.suppress(OcrwatchError, OSError):  # likewise, and it is tried again at the next tick
                     self._inboxes[name].follow_mounts()
                     unfollowed.remove(name)
             self._obey_signals()
@@ -326,7 +331,7 @@ class Daemon:
             tree.close()
         self._dispatcher.finish_stop()
         for thread in self._threads:
-            thread.join(timeout=_DRAIN_S)
+            thread.join(timeout_s=_DRAIN_S)
         (self._control.hand_over if self.reload else self._control.close)()
 
 

@@ -120,15 +120,14 @@ class Pipeline:
         if kept is not None and (source.is_file() or (self._reader.is_complete(job) and not treatment.pdf)):
             spooled = kept
         else:
-            source.unlink(missing_ok=True)
+            if kept is None:
+                self._checkpoints.drop_pages(job.id)
             scan = treatment.scans(job.path)
             spooled = scan.share.spool(scan.root, job.path, expected=job.identity, destination=source)
-            if kept is None or kept.sha256 != spooled.sha256:
+            if kept is not None and kept.sha256 != spooled.sha256:
                 self._checkpoints.drop_pages(job.id)
             self._checkpoints.save_spooled(job.id, spooled, treatment.settings)
-        if self._journal.job(job.id).state is JobState.QUEUED:
-            tries = job.tries + 1
-            self._journal.move(job.id, JobState.SPOOLED, sha256=spooled.sha256, settings=treatment.settings, tries=tries)
+        self._journal.spooled(job.id, sha256=spooled.sha256, settings=treatment.settings)
         return spooled
 
     def _adopted(self, job: Job, treatment: Treatment, spooled: Spooled) -> bool:

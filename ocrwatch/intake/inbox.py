@@ -125,7 +125,13 @@ class Inbox:
             self._inherit(territory)
         with self._lock:  # only now: whoever fails on the way is asked to follow it again
             self._territories[below] = territory
-        self._on_territory(territory)
+        try:
+            self._on_territory(territory)
+        except BaseException:  # no thread to be had, or not all of them: it goes, and is followed anew
+            territory.is_over = True
+            territory.wake.set()
+            self.territories()
+            raise
 
     def _inherit(self, territory: Territory) -> None:
         """Files that are known there lay on the mount around it, unless the place is known: they did not go with this mount."""

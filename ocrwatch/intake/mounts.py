@@ -5,6 +5,7 @@ Reads the kernel's table only: no path of a mount is touched, because a dead net
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -124,7 +125,10 @@ def may_hang(path: str, mounts: Sequence[Mount]) -> bool:
 
 
 class MountTable:
-    """The kernel's table of mounts, read again only when it has changed. For any thread; touches no mount."""
+    """The kernel's table of mounts, read again only when it has changed. For any thread; touches no mount.
+
+    While it cannot be read, for want of memory, it is the one before.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -132,6 +136,7 @@ class MountTable:
         self._changes = select.poll()
         self._changes.register(self._file, select.POLLPRI)
         self._mounts = read_mounts()
+        self._is_stale = False
         self._may_hang: dict[str, bool] = {}
 
     def close(self) -> None:
@@ -154,8 +159,13 @@ class MountTable:
 
     def _now(self) -> tuple[Mount, ...]:
         if self._changes.poll(0):
-            self._mounts = read_mounts()
-            self._may_hang.clear()
+            self._is_stale = True  # the kernel tells of a change once
+        if self._is_stale:
+            with contextlib.suppress(OSError):
+                self._file.seek(0)  # no other is opened: there may be no descriptor to be had
+                self._mounts = parse(os.fsdecode(self._file.read()))
+                self._may_hang.clear()
+                self._is_stale = False
         return self._mounts
 
 

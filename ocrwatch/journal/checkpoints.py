@@ -85,14 +85,19 @@ class Checkpoints:
         return self._folder(job) / "searchable.pdf"
 
     def drop_pages(self, job: int) -> None:
-        """What was read belongs to other content or other settings."""
-        for pattern in ("page-*.json", "correction-*.json", "model.json"):
-            for path in self._folder(job).glob(pattern):
-                path.unlink(missing_ok=True)
+        """What was read belongs to other content or other settings. Raises StateUnwritable when some of it stays."""
+        folder = self._folder(job)
+        try:
+            for pattern in ("spooled.json", "page-*.json", "correction-*.json", "model.json"):
+                for path in folder.glob(pattern):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
 
     def drop_source(self, job: int) -> None:
         """The copy is not needed any more; the pages stay."""
-        (self._folder(job) / "source").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it goes with the folder then
+            (self._folder(job) / "source").unlink()
 
     def drop(self, job: int) -> None:
         """Nothing of the job is needed any more."""

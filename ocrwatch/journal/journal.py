@@ -154,6 +154,16 @@ class Journal(Files, Moves, Deliveries):
         with self._transaction():
             return self._move(self.job(job_id), after, reason=reason, detail=detail, **fields)
 
+    def spooled(self, job_id: int, *, sha256: str, settings: str) -> None:
+        """The scan's copy is there, of this content, to be read with these settings; of others, its pages are forgotten."""
+        with self._transaction():
+            job = self.job(job_id)
+            if (job.sha256, job.settings) != (sha256, settings):
+                self._db.execute("DELETE FROM page WHERE job = ?", (job_id,))
+                self._db.execute("UPDATE job SET sha256 = ?, settings = ?, pages = NULL WHERE id = ?", (sha256, settings, job_id))
+            if job.state is JobState.QUEUED:
+                self._move(job, JobState.SPOOLED, tries=job.tries + 1)
+
     def remark(self, job: Job, detail: str) -> None:
         """What keeps a job from going on that stays in its state, for `why`; nothing where it went on meanwhile."""
         if detail != job.detail:

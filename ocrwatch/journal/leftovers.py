@@ -9,6 +9,8 @@ from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import UNFINISHED, JobState
 
+_WANTED = UNFINISHED | {JobState.PARTIAL}
+
 
 class Leftovers:
     """What lies in the state directory for nobody. Made before any work begins."""
@@ -18,15 +20,16 @@ class Leftovers:
         self._checkpoints = checkpoints
         self._seen, _ = journal.over_since(0)
         self._over = set[int]()
-        kept = {job.id for job in journal.in_state(*UNFINISHED, JobState.PARTIAL)}
+        kept = {job.id for job in journal.in_state(*_WANTED)}
         for job in checkpoints.jobs():
             if job not in kept:  # a crash came between the journal's word and its removal
                 checkpoints.drop(job)
 
     def drop(self, *, is_active: Callable[[int], bool]) -> None:
-        """Remove the folders of what was over since the last time; of a job in work, once nobody is at work on it any more."""
+        """Remove the folders of what was over since the last time and still is; of a job in work, once nobody is at work on it."""
         self._seen, over = self._journal.over_since(self._seen)
         self._over.update(over)
         for job in [job for job in self._over if not is_active(job)]:
-            self._checkpoints.drop(job)
+            if self._journal.job(job).state not in _WANTED:  # its scan is back
+                self._checkpoints.drop(job)
             self._over.discard(job)

@@ -21,6 +21,7 @@ from ocrwatch.log_events import LogEvent
 from ocrwatch.service import hook_process
 from ocrwatch.service.hook_process import Outcome
 from ocrwatch.service.logs import printable
+from ocrwatch.worker.threads import Thread
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +143,9 @@ class Hooks:
         self._noted: dict[str, str] = {}
         journal.listen(programs.keys())
 
-    def threads(self) -> list[threading.Thread]:
+    def threads(self) -> list[Thread]:
         """One for each program, not started yet."""
-        return [
-            threading.Thread(target=teller.run_for_ever, name=f"hook-{hook}", daemon=True)
-            for hook, teller in self._tellers.items()
-        ]
+        return [Thread(teller.run_for_ever, f"hook-{hook}") for hook, teller in self._tellers.items()]
 
     def look(self, territory: Territory) -> None:
         """Note whether a part of an inbox went or came back. From any thread; costs nothing while nothing changes."""

@@ -2,8 +2,7 @@
 
 `threading.Thread.start` waits without end for the new thread's first sign. A thread that finds no memory for its first
 frame never gives one (it ends with `MemoryError` before it runs any code), and whoever started it hangs, with every lock
-that it holds (python/cpython#140746). Threads that come and go while the service runs are started here; those of its
-whole life need not be.
+that it holds (python/cpython#140746).
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ class Thread:
     """
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
+        self.name = name
         self._target = target
-        self._name = name
         self._lock = threading.Lock()
         self._begun = threading.Event()
         self._over = threading.Event()
@@ -58,7 +57,7 @@ class Thread:
                 return
             self._begun.set()
         try:
-            threading.current_thread().name = self._name
+            threading.current_thread().name = self.name
             self._target()
         finally:
             self._over.set()

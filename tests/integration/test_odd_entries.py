@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from ocrwatch.errors import ShareOffline
+from ocrwatch.intake import tree
 from ocrwatch.intake.arrivals import Arrivals
+from ocrwatch.intake.beneath import Root
 from ocrwatch.intake.entries import Identity, stored
 from ocrwatch.intake.ignore import is_ours
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.output import marks
+from tests.faults.share import FaultShare
 
 
 @pytest.mark.parametrize("number", [0, 1, -1, (1 << 63) - 1, -(1 << 63)])
@@ -57,3 +61,30 @@ def test_tree_deeper_than_python_calls_itself_is_watched(tmp_path: Path) -> None
         finally:
             arrivals.stop()
     subprocess.run(["rm", "-r", str(tmp_path / "d")], check=True)
+
+
+def test_only_file_among_folders_whose_status_cannot_be_had_is_no_share_that_is_away(tmp_path: Path) -> None:
+    """A bad sector below one name: the folders beside it answer, and what is in them is taken."""
+    share = FaultShare(tmp_path).mount()
+    try:
+        (share.backing / "sub").mkdir()
+        for name in ("bad.pdf", "sub/good.pdf"):
+            (share.backing / name).touch()
+        share.fail({"op": "getattr", "name": "bad.pdf", "error": "EIO"})
+        listings = {found.directory: found for found in tree.scan(Root(str(share.point)), recursive=True)}
+        assert listings[""].unread == (("bad.pdf", "input/output error"),)
+        assert [entry.path for entry in listings["sub"].entries()] == ["sub/good.pdf"]
+    finally:
+        share.unmount()
+
+
+def test_only_name_of_a_share_without_a_status_is_a_share_that_is_away(tmp_path: Path) -> None:
+    """Nothing there answers: nothing in it counts as gone."""
+    share = FaultShare(tmp_path).mount()
+    try:
+        (share.backing / "bad.pdf").touch()
+        share.fail({"op": "getattr", "name": "bad.pdf", "error": "EIO"})
+        with pytest.raises(ShareOffline):
+            list(tree.scan(Root(str(share.point)), recursive=True))
+    finally:
+        share.unmount()

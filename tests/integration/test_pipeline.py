@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ from ocrwatch.treatment import CorrectionPlan, Treatment
 from ocrwatch.worker.access import LocalAccess
 from ocrwatch.worker.share import Reach, Share
 from ocrwatch.worker.supervised import WorkerState
+from tests.faults.calls import failing
 from tests.faults.disks import make_read_only, mounted
 from tests.faults.waiting import FakeClock, wait_until
 from tests.faults.workers import scripted_model, scripted_ocr
@@ -308,6 +310,50 @@ def test_job_that_was_cut_off_starts_anew_with_other_settings(bench: Bench) -> N
     assert bench.read_pages() == [1, 2, 3, 1, 2, 3]
 
 
+def test_page_that_failed_with_other_settings_is_read_again(bench: Bench) -> None:
+    """A page that was too large at 600 dpi is none at 300; and the text is known as one of the settings that made it."""
+    job = _cut_off(bench)
+    bench.journal.page_is(job.id, 2, PageState.FAILED, reason="oversized_page", detail="too large as it was rendered")
+    bench.treatment = replace(bench.treatment, settings="other")
+    done = bench.run(job)
+    assert (done.state, done.settings) == (JobState.DONE, "other")
+    assert bench.text("a.pdf") == "one\ftwo\fthree"
+    twin = bench.inbox / "twin.pdf"
+    twin.write_bytes((bench.inbox / "a.pdf").read_bytes())
+    bench.treatment = replace(bench.treatment, settings="digest")
+    before = len(bench.read_pages())
+    assert bench.run(bench.enter(twin)).state is JobState.DONE
+    assert len(bench.read_pages()) == before + 3
+
+
+def test_content_that_changed_under_the_same_time_is_read_whole(bench: Bench) -> None:
+    """The copy was lost and is made again: no page of the old content stays, and none of what was known of them."""
+    job = _cut_off(bench)
+    bench.journal.page_is(job.id, 2, PageState.FAILED, reason="corrupt_file", detail="the page is damaged")
+    scan = bench.inbox / "a.pdf"
+    status = scan.stat()
+    scan.write_bytes(scan.read_bytes().replace(b'"one"', b'"ONE"'))
+    os.utime(scan, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (bench.folder / "jobs" / str(job.id) / "source").unlink()
+    done = bench.run(job)
+    assert (done.state, done.sha256) == (JobState.DONE, hashlib.sha256(scan.read_bytes()).hexdigest())
+    assert bench.text("a.pdf") == "ONE\ftwo\fthree"
+
+
+def test_old_pages_that_cannot_be_removed_are_not_mixed_with_new_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory that turned read-only defers the file."""
+    job = _cut_off(bench)
+    bench.treatment = replace(bench.treatment, settings="other")
+    with monkeypatch.context() as patch:
+        failing(patch, "unlink", errno.EROFS, when=lambda path, **_: "page-" in str(path))
+        job = bench.run(job)
+    assert (job.state, job.reason) == (JobState.DEFERRED, "state_unwritable")
+    bench.wall.now += 3600
+    bench.journal.wake(longest_s=3600)
+    assert bench.run(job).state is JobState.DONE
+    assert bench.read_pages() == [1, 2, 3, 1, 2, 3]
+
+
 def test_damaged_checkpoint_is_read_again(bench: Bench) -> None:
     """And the copy that was lost is made again."""
     job = _cut_off(bench)
@@ -339,8 +385,9 @@ def test_engine_that_lacks_something_defers_and_never_blames_the_file(bench: Ben
 
 def test_file_that_ends_the_whole_service_again_and_again_is_set_aside(bench: Bench) -> None:
     """A try is counted before it begins."""
-    job = bench.enter(bench.put("a.pdf", {"text": "one"}))
-    bench.journal.move(job.id, JobState.SPOOLED)
+    scan = bench.put("a.pdf", {"text": "one"})
+    job = bench.enter(scan)
+    bench.journal.spooled(job.id, sha256=hashlib.sha256(scan.read_bytes()).hexdigest(), settings=bench.treatment.settings)
     for _ in range(9):
         bench.journal.page_begins(job.id, 1)
     done = bench.run(job)

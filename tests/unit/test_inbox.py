@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from ocrwatch.intake.inbox import Inbox
 from ocrwatch.intake.mounts import MountTable
 from ocrwatch.intake.settle import WaitReason
 from ocrwatch.intake.surroundings import InboxRules, InboxState, Surroundings, TerritoryStatus
+from ocrwatch.intake.territory import Territory
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.records import Job
 from ocrwatch.journal.states import JobState
@@ -45,6 +47,7 @@ class Stage:
         self.journal._db.execute("PRAGMA synchronous = OFF")  # durability is tested elsewhere
         self.events = FakeEvents()
         self.lines: list[str] = []
+        self.on_territory: Callable[[Territory], None] = lambda _: None
         self.told = 0
         self.rules = InboxRules("in", "/srv/in", recursive, _SETTLE_S, 600.0, patterns, _INTERVAL_S, _INTERVAL_S)
         self.inbox = self.make()
@@ -60,7 +63,7 @@ class Stage:
             share=lambda below: cast(Share, self.shares[below]),
             around=Surroundings(self.journal, self.events, self.clock, on_jobs, lambda line, _: self.lines.append(line)),
             table=cast(MountTable, self.table),
-            on_territory=lambda _: None,
+            on_territory=lambda territory: self.on_territory(territory),
         )
         inbox.follow_mounts()
         return inbox
@@ -851,4 +854,25 @@ def test_events_that_cannot_be_had_are_asked_for_ever_less_often_and_bring_no_li
     stage.events.refused = ""
     stage.after(660)
     assert stage.status().why_polling == ""
+    stage.journal.close()
+
+
+def test_mount_that_gets_no_threads_is_followed_at_the_next_try(tmp_path: Path) -> None:
+    """What was begun for it ends, and it does not count as looked after."""
+    stage = Stage(tmp_path)
+    begun: list[Territory] = []
+
+    def refuse(territory: Territory) -> None:
+        begun.append(territory)
+        raise OSError(errno.EAGAIN, "can't start new thread")
+
+    stage.on_territory = refuse
+    with pytest.raises(OSError, match="can't start new thread"):
+        stage.mount("s")
+    assert [territory.is_over for territory in begun] == [True]
+    assert [territory.below for territory in stage.inbox.territories()] == [""]
+    stage.on_territory = begun.append
+    stage.inbox.follow_mounts()
+    assert [territory.is_over for territory in begun] == [True, False]
+    assert [territory.below for territory in stage.inbox.territories()] == ["", "s"]
     stage.journal.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import resource
+import select
 from pathlib import Path
 
 import pytest
@@ -126,3 +129,36 @@ def test_links_in_circles_are_told_in_words(tmp_path: Path) -> None:
     table = MountTable()
     with contextlib.closing(table), pytest.raises(ShareOffline, match="symbolic links"):
         table.may_hang(f"{real}/a")
+
+
+class _Told:
+    """Of one change, once."""
+
+    def __init__(self) -> None:
+        self._events = [(0, select.POLLPRI)]
+
+    def poll(self, _: int) -> list[tuple[int, int]]:
+        events, self._events = self._events, []
+        return events
+
+
+class _NoMemory:
+    def seek(self, _: int) -> None:
+        raise OSError(errno.ENOMEM, "cannot allocate memory")
+
+
+def test_change_of_the_table_is_not_lost_while_nothing_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of it once. Without a descriptor to be had it is read all the same, and without memory later."""
+    with contextlib.closing(MountTable()) as table:
+        before = table.current()
+        monkeypatch.setattr(table, "_changes", _Told())
+        monkeypatch.setattr(table, "_mounts", ())
+        with monkeypatch.context() as patch:
+            patch.setattr(table, "_file", _NoMemory())
+            assert table.current() == ()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert table.current() == before
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -76,3 +76,20 @@ def test_what_a_crash_left_goes_at_the_start(journal: Journal, checkpoints: Chec
     _changed(journal)
     Leftovers(journal, checkpoints)
     assert _left(journal, checkpoints) == ["waiting.pdf"]
+
+
+def test_copy_of_a_scan_that_went_and_is_back_stays(journal: Journal, checkpoints: Checkpoints) -> None:
+    """A share that was away for a moment: what was read of it is wanted."""
+    leftovers = Leftovers(journal, checkpoints)
+    job = journal.current("in", "waiting.pdf")
+    assert job is not None
+    journal.wake(longest_s=0.0)
+    journal.move(job.id, JobState.SPOOLED)
+    journal.move(job.id, JobState.PARTIAL, text_name="waiting.pdf.txt")
+    gone = journal.gone("in", "waiting.pdf")
+    assert gone is not None
+    assert gone.state is JobState.ORPHANED
+    (back,) = journal.add("in", [Entry("waiting.pdf", Identity(size=1, mtime_ns=1))])
+    assert (back.id, back.state) == (job.id, JobState.PARTIAL)
+    leftovers.drop(is_active=lambda _: False)
+    assert "waiting.pdf" in _left(journal, checkpoints)
