@@ -26,7 +26,7 @@ class Leftovers:
                 checkpoints.drop(job)
 
     def drop(self, *, is_active: Callable[[int], bool]) -> None:
-        """Remove the folders of what was over since the last time and still is; of a job in work, once nobody is at work on it."""
+        """Remove the folders of what was over since the last time and still is; of a job in work, once nobody works on it."""
         self._seen, over = self._journal.over_since(self._seen)
         self._over.update(over)
         for job in [job for job in self._over if not is_active(job)]:
