@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from ocrwatch.daemon import Daemon
 from ocrwatch.doctor import examine
 from ocrwatch.doctor.findings import lines
 from ocrwatch.errors import ConfigError, OcrwatchError, UsageError
+from ocrwatch.intake.troubles import what
 from ocrwatch.service import logs, view, watching
 from ocrwatch.service.allocator import few_arenas
 from ocrwatch.service.control import ask
@@ -63,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
             click.echo(f"ocrwatch: {logs.printable(line)}", err=True)
         code = error.exit_code
+    except OSError as error:
+        if [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][-1] is not click.echo.__code__:
+            raise
+        with open(os.devnull, "wb") as nowhere:  # for what is left to be written at the end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        click.echo(f"ocrwatch: standard output cannot be written: {what(error)}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

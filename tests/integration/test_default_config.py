@@ -36,3 +36,23 @@ def test_user_whose_home_is_closed_or_absent_has_no_configuration(tmp_path: Path
     assert done.stdout == "settings: None\n"
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "no configuration at /etc/ocrwatch/config.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--version"], ["doctor", "--json"], ["check-config", "--config", "config.example.yaml"]])
+def test_output_that_takes_nothing_is_told_in_one_line(arguments: list[str], unbuffered: str) -> None:
+    """A full disk below a redirection is no fault of ours to be looked for in a traceback."""
+    command = [sys.executable, "-m", "ocrwatch", *arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=_PROJECT,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "ocrwatch: standard output cannot be written: no space left on device\n"
