@@ -51,6 +51,7 @@ _NUMBERS = (
     twintig dertig veertig vijftig zestig zeventig tachtig negentig honderd duizend miljoen miljard
     """,
     "dois três quatro seis sete oito vinte trinta quarenta cinquenta cem milhão milhões",
+    "mio mia mrd mill tsd mln mld mlr mlrd bln bn mn",
 )
 _CALENDARS = (
     """
@@ -87,6 +88,21 @@ _CALENDARS = (
     today tomorrow yesterday heute morgen gestern hier demain aujourd'hui week weeks month months year years day days hour
     hours minute minutes
     """,
+    # The forms of one word are in groups of their own: they are told apart by grammar, and mean the same time.
+    "tag woche monat jahr stunde minute quartal",
+    "tage wochen monate jahre stunden minuten quartale",
+    "tagen monaten jahren quartalen",
+    "jour semaine année heure trimestre",
+    "jours semaines années heures minutes trimestres",
+    "giorno settimana mese anno ora minuto",
+    "giorni settimane mesi anni ore minuti",
+    "día semana año hora minuto",
+    "días semanas meses años horas minutos",
+    "den týden měsíc rok hodina minuta",
+    "dny dnů dní týdny měsíce měsíců roky hodiny hodin minuty minut",
+    "dzień tydzień miesiąc godzina",
+    "dni tygodnie miesiące miesięcy lata godziny godzin",
+    "dag weken maand jaar uur uren dagen maanden jaren",
 )
 _CALENDAR_CAPITALIZED = (
     "May March Mai Mars Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Okt Nov Dec Dez Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun"
@@ -100,6 +116,7 @@ _MEASURES = (
     """euro euros dollar dollars pound sterling franc francs franken cent cents penny pence shilling shillings schilling
     rappen centime centimes koruna korun kč zł złoty złotych groszy mark pfennig peso pesos yen yuan krona kronor krone
     kroner rupee rupees gulden forint lei lira debit credit soll haben plus minus netto brutto net gross""",
+    "percent permille prozent promille pourcent procent procento procenta",
 )
 _UNIT_SIGNS = """
 mg ug µg μg mcg kg hg dag ml cl dl hl mm cm dm km nm lb lbs oz ft yd kw kwh mw mwh hz khz mhz ghz kb mb gb tb mmol mol
@@ -120,9 +137,22 @@ _OTHERS = (
     are aren't were weren't has hasn't""",
     "hyper hypo hypertension hypotension hyperglycemia hypoglycemia increase decrease increased decreased accept except",
 )
-_GERMAN_COMPOUND = re.compile(
-    "(?:ein|eine|zwei|zwo|drei|vier|fünf|sechs|sech|sieben|sieb|acht|neun|zehn|elf|zwölf|zwan|und|zig|ßig|ssig|hundert|tausend|te|ten|ter|tes|mal|mals|fach)+"
+_COMPOUNDS = tuple(
+    re.compile(f"(?:{parts})+")
+    for parts in (
+        "ein|eine|zwei|zwo|drei|vier|fünf|sechs|sech|sieben|sieb|acht|neun|zehn|elf|zwölf|zwan|und|zig|ßig|ssig|hundert|tausend|te|ten|ter"
+        "|tes|mal|mals|fach",
+        "uno?|due|tre|tré|quattro|cinque|sei|sette|otto|nove|dieci|undici|dodici|tredici|quattordici|quindici|sedici|venti?|trenta?|quaranta?"
+        "|cinquanta?|sessanta?|settanta?|ottanta?|novanta?|cento?|mille|mila",
+        "jeden|jedna|dva|dvě|tři|čtyři|čtyr|pět|šest|sedm|osm|devět|deset|a|dvacet|třicet|čtyřicet|padesát|šedesát|sedmdesát|osmdesát|devadesát|sto"
+        "|stě|sta|set|tisíc",
+        "dwie|trzy|cztery|pięć|sześć|siedem|osiem|dziewięć|ście|sta|set",
+        "een|twee|drie|vier|vijf|zes|zeven|acht|negen|tien|elf|twaalf|dertien|veertien|en|ën|twintig|dertig|veertig|vijftig|zestig|zeventig|tachtig"
+        "|negentig|honderd|duizend",
+        "veinti|veintiún|uno?|dós?|dos|trés?|tres|cuatro|cinco|quin|séis|seis|siete|sete|ocho|nueve|nove|cientos|cientas",
+    )
 )
+"""Numbers in one word: German, Italian, Czech, Polish, Dutch, Spanish."""
 
 
 def _words(table: str) -> frozenset[str]:
@@ -132,6 +162,9 @@ def _words(table: str) -> frozenset[str]:
 _NEGATING = _words("un in im ir il non dis mis a an anti ab ne nie miss ent dés dé sub inter intra hyper hypo pre post")
 _SHORTEST_NEGATED = 5
 """Letters that stay after a prefix, at least, for the two words to be opposites (`asymptomatic`, not `about`)."""
+
+_SHORTEST_BARE = 4
+"""The same, where nothing but the prefix comes or goes (`unpaid`, not `into`)."""
 
 GROUPS: tuple[frozenset[str], ...] = tuple(map(_words, (*_NUMBERS, *_CALENDARS, *_MEASURES, _UNIT_SIGNS, *_OTHERS)))
 """Words of one language that must not be taken for one another."""
@@ -160,12 +193,13 @@ def is_roman(word: str) -> bool:
 
 
 def is_closed(word: str) -> bool:
-    """True for a word of a closed group, a Roman numeral, or a German number in one word: it is never edited."""
+    """True for a word of a closed group, a Roman numeral, or a number in one word: it is never edited."""
     return bool(_groups(word)) or word in CODES or is_roman(word) or _is_compound(word)
 
 
 def may_become(before: str, after: str, is_word: Callable[[str], bool]) -> bool:
-    """Whether `after` may stand for `before`: no closed word goes, and one comes only when no other of its group is as near.
+    """Whether `after` may stand for `before`: no closed word goes, and one comes only for what is no word (`fivc`, not `fire`)
+    and when no other of its group is as near.
 
     is_word: whether a word is in a list; an opposite that is no word is no rival.
     """
@@ -175,9 +209,12 @@ def may_become(before: str, after: str, is_word: Callable[[str], bool]) -> bool:
         return False
     if after in CODES or after.casefold() in SIGNS:
         return False
+    groups = _groups(after)
+    if groups and is_word(before):
+        return False
     return not any(
         _unlikeness(before, other) <= _unlikeness(before, after)
-        for group in _groups(after)
+        for group in groups
         for other in group
         if other.casefold() != after.casefold()
     )
@@ -204,7 +241,7 @@ def _groups(word: str) -> list[frozenset[str]]:
 
 
 def _is_compound(word: str) -> bool:
-    return len(word) > 6 and bool(_GERMAN_COMPOUND.fullmatch(word.casefold()))
+    return len(word) > 6 and any(compound.fullmatch(word.casefold()) for compound in _COMPOUNDS)
 
 
 def _is_negation(before: str, after: str, is_word: Callable[[str], bool]) -> bool:
@@ -213,6 +250,8 @@ def _is_negation(before: str, after: str, is_word: Callable[[str], bool]) -> boo
     shorter, longer = sorted((first, second), key=len)
     if longer.endswith(("n't", "n’t")) and not shorter.endswith(("n't", "n’t")):
         return True
+    if any(longer == prefix + shorter for prefix in _NEGATING) and len(shorter) >= _SHORTEST_BARE:
+        return is_word(shorter) and is_word(longer)
     distance = Levenshtein.distance(first, second)
     return any(
         longer.startswith(prefix)

@@ -33,6 +33,7 @@ _DAY_DATE = re.compile(r"(?:0?[1-9]|[12][0-9]|3[01])([-/.])(?:0?[1-9]|[12][0-9]|
 _CODE_STEMS = re.compile("mp|sha|md|utf|ascii|co|ch|nh|no|so|ho|[a-z]|usb|dvb|ps|cv|cat|web|ac|ad|ip|ipv")
 
 
+_IN_LETTERS = re.compile("(?=..)[OlISBZ]*O[OlISBZ]*")
 _LONGEST = 40
 """Characters of a token that an exception may concern; a hostile page has longer ones."""
 
@@ -50,6 +51,12 @@ def is_sign(character: str) -> bool:
 def is_number(token: str) -> bool:
     """True when the token holds anything of a number: it is frozen as a whole."""
     return any(is_numeric(c) or is_sign(c) for c in token)
+
+
+def is_in_letters(token: str) -> bool:
+    """True for a token with a nought read as a capital `O`, and otherwise nothing but what is read for digits: `lO`, `IOO`."""
+    core = token.strip(_OUTER + ".")
+    return len(core) <= _LONGEST and bool(_IN_LETTERS.fullmatch(core))
 
 
 def letter_to_digit(token: str) -> str | None:

@@ -17,7 +17,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocrwatch.correction import closed, figures, marks
 from ocrwatch.correction.edits import Edit, Reason
-from ocrwatch.correction.words import is_torn
+from ocrwatch.correction.words import halves, is_torn
 
 MAX_EDIT_CHARACTERS = 40
 MAX_EDIT_DISTANCE = 5
@@ -66,6 +66,7 @@ class Guard:
         self._is_word = is_word
         self._allowed = {Reason.LETTER_TO_DIGIT: letter_to_digit, Reason.DIGIT_TO_LETTER: digit_to_letter}
         self._tokens = [m.span() for m in _TOKEN.finditer(raw)]
+        self._halves = halves(raw)
 
     def admit(self, edits: Iterable[Edit]) -> tuple[list[Edit], list[Refused]]:
         """The edits that pass, sorted and without overlaps, and the others; where two are in conflict the surer one passes."""
@@ -153,6 +154,8 @@ class Guard:
             token = self._raw[token_start:token_end]
             if figures.is_number(token):
                 return "touches a number or a sign"
+            if figures.is_in_letters(token) and not self._is_word(token.casefold()):
+                return "may be a number that was read as letters"
             if _ADDRESS.search(token) or (_INNER_CAPITAL.search(token) and not self._is_torn(start, end)):
                 return "touches an address or a code"
         if self._raw[start:end] in self._names:
@@ -175,9 +178,19 @@ class Guard:
         before, after = (re.split(r"[ \-‐]", text) for text in (edit.before, edit.after))
         gone = [w for w in before if w not in after]
         come = [w for w in after if w not in before]
-        if any(closed.is_closed(w) for w in gone) or not all(closed.may_become("".join(gone), w, self._is_word) for w in come):
+        whole, new = self._unbroken(edit)
+        if (
+            any(closed.is_closed(w) for w in (*gone, whole))
+            or not all(closed.may_become("".join(gone), w, self._is_word) for w in come)
+            or not closed.may_become(whole, new, self._is_word)
+        ):
             return "may swap a number word, month, title, negation, unit or the like"
         return None
+
+    def _unbroken(self, edit: Edit) -> tuple[str, str]:
+        """The word of which the edit concerns a half that a line end parts, before and after; twice nothing when it does not."""
+        head, half, tail = self._halves.get(edit.offset, ("", "", ""))
+        return (head + half + tail, head + edit.after + tail) if edit.before == half else ("", "")
 
     def _covered(self, start: int, end: int) -> list[tuple[int, int]]:
         return [(a, b) for a, b in self._tokens[self._index(start) :] if a < end and b > start] if end > start else []

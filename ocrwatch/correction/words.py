@@ -32,21 +32,21 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """The words of the page in order; of a word with an elision or ending (`d'accuser`, `it's`) the main part."""
-    broken = _broken(text)
+    broken = halves(text)
     found = []
     for match in _PIECE.finditer(text):
         start, word = _main_part(match.start(), match.group())
-        found.append(Piece(start, word, broken.get(match.start(), "")))
+        found.append(Piece(start, word, "".join(broken.get(match.start(), ()))))
     return found
 
 
-def _broken(text: str) -> dict[int, str]:
-    """The joined word for both halves of each word that a line end breaks, by the offset of the half."""
-    halves: dict[int, str] = {}
+def halves(text: str) -> dict[int, tuple[str, str, str]]:
+    """The halves of words that a line end breaks, by their offsets: what goes before in the word, the half, what follows."""
+    found: dict[int, tuple[str, str, str]] = {}
     for match in _BREAK.finditer(text):
-        whole = match["first"] + match["second"]
-        halves[match.start("first")] = halves[match.start("second")] = whole
-    return halves
+        found[match.start("first")] = ("", match["first"], match["second"])
+        found[match.start("second")] = (match["first"], match["second"], "")
+    return found
 
 
 def _main_part(start: int, word: str) -> tuple[int, str]:

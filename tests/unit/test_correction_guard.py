@@ -154,7 +154,8 @@ def objection(raw: str, before: str, after: str, reason: Reason = Reason.WORD, n
 )
 def test_guard_lets_word_edits_pass(raw: str, before: str, after: str) -> None:
     """What the product is for is not in the guard's way, also beside a number when the word is long enough to be no unit."""
-    assert objection(raw, before, after) is None
+    guard = Guard(raw, is_word=lambda word: word != before)
+    assert guard.objection(Edit(raw.index(before), before, after, Reason.WORD, 1.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -211,11 +212,47 @@ def test_guard_refuses(raw: str, before: str, after: str) -> None:
         ("febrile", "afebrile"),
         ("nillion", "million"),
         ("dollar", "dollars"),
+        ("Mio", "Mia"),
+        ("Tage", "Jahre"),
+        ("fire", "five"),
+        ("tour", "four"),
+        ("hot", "not"),
+        ("unpaid", "paid"),
+        ("trentadue", "trentatre"),
+        ("pětset", "šestset"),
+        ("pięćset", "sześćset"),
+        ("vijfentwintig", "vierentwintig"),
+        ("doscientos", "trescientos"),
     ],
 )
 def test_guard_never_swaps_small_words_that_carry_the_meaning(before: str, after: str) -> None:
     """Titles, negations, units, months and number words stay; an unclear one is not made into one of them."""
     assert objection(f"a {before} b", before, after) is not None
+
+
+@pytest.mark.parametrize(
+    ("raw", "before", "after", "passes"),
+    [
+        ("zwan-\nzig Euro", "zwan", "zwar", False),
+        ("neun-\nzehn Euro", "zehn", "zeln", False),
+        ("fünf-\nzehm Euro", "zehm", "zehn", False),  # or `zig`
+        ("ein Haus-\nhait im", "hait", "halt", True),
+        ("ein Hans-\nhalt im", "Hans", "Haus", True),
+    ],
+)
+def test_guard_reads_a_number_over_a_line_end(raw: str, before: str, after: str, passes: bool) -> None:
+    """Neither half of a number word is one by itself."""
+    guard = Guard(raw, is_word=lambda word: word in ("Haushalt", "halt", "zwar"))
+    assert (guard.objection(Edit(raw.index(before), before, after, Reason.WORD, 9.0)) is None) is passes
+
+
+@pytest.mark.parametrize("number", ["lO", "OO", "IOO", "(BO)"])
+def test_number_of_letters_alone_is_made_no_word(number: str) -> None:
+    """`IO pieces` may be ten of them: it stays as read, and is no other word afterwards."""
+    raw = f"take {number} pieces"
+    before = number.strip("()")
+    guard = Guard(raw, is_word=lambda word: word == "to")
+    assert guard.objection(Edit(raw.index(before), before, "to", Reason.WORD, 9.0)) == "may be a number that was read as letters"
 
 
 @pytest.mark.parametrize(
