@@ -105,7 +105,7 @@ class Daemon:
         wall_clock = time.time  # noqa: TID251 - the composition root hands it out
         self._journal = parts.enter_context(opened(state / "journal.db", wall_clock=wall_clock))
         self._checkpoints = Checkpoints(state / "jobs")
-        self._leftovers = Leftovers(self._journal, self._checkpoints)
+        self._leftovers = Leftovers(self._journal, self._checkpoints, wall_clock=wall_clock)
         self._hooks = Hooks(
             composition.hook_programs(settings),
             self._journal,

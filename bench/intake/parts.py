@@ -106,7 +106,7 @@ def arrival(root: Path, journal: Journal, *, files: int) -> Figures:
             if not intake.entered.wait(timeout=_PATIENCE_S):
                 raise SystemExit(f"{file.name} did not get into the journal")
             took_ms.append(1e3 * (time.perf_counter() - begin))
-    known = len(journal.known_in(INBOX, ""))
+    known = len(journal.expected_in(INBOX, ""))
     if known != files:
         raise SystemExit(f"{files} files arrived, {known} are in the journal")
     took_ms.sort()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 
@@ -153,7 +153,7 @@ class Territory:
         """The mount and its mount point were removed: what was there is gone, and the place is forgotten."""
         for directory in self._journal.directories(self.rules.name):
             if self.holds(directory):
-                self._gone_from(directory, present=frozenset())
+                self._gone(self._journal.expected_in(self.rules.name, directory))
         self._journal.forget_root(self.rules.name, self.path)
         self._trust.end()
         self._on_line(f"{self._name} was removed", LogEvent.INBOX_OFFLINE)
@@ -172,7 +172,7 @@ class Territory:
         if self._place.is_the_known_one:
             for directory in self._journal.directories(self.rules.name) - tally.directories:
                 if self.holds(directory) and not any(lies_in(directory, unread) for unread in tally.unread):
-                    self._gone_from(directory, present=frozenset())
+                    self._gone(self._journal.expected_in(self.rules.name, directory))
         interval_s = self.rules.rescan_s
         if self.why_polling():  # a large share is not listed without a pause, nor less often than where events are trusted
             interval_s = max(self.rules.poll_s, min(rest_after(self._clock() - began_s), interval_s))
@@ -203,18 +203,20 @@ class Territory:
         if not listing.unread and self._journal.is_as_known(self.rules.name, listing.directory, listing.files):
             return  # nothing happened here, as in nearly every folder of a large inbox
         entries = listing.entries()
-        known = self._journal.known_in(self.rules.name, listing.directory)
-        self._compare(entries, known)
+        expected = self._journal.expected_in(self.rules.name, listing.directory)
+        self._compare(entries, expected)
         for name, reason in listing.unread:
-            if (path := listing.path(name)) not in known:
+            if (path := listing.path(name)) not in expected:
                 self._tracker.unreadable(path, f"its status cannot be had: {reason}", self._clock())
         if self._place.is_the_known_one:
             present = {e.path for e in entries} | {listing.path(name) for name, _ in listing.unread}
-            self._gone_from(listing.directory, present=present, known=known)
+            self._gone(expected.keys() - present)
 
-    def _compare(self, entries: list[Entry], known: dict[str, tuple[Identity, JobState]]) -> None:
+    def _compare(self, entries: list[Entry], expected: dict[str, Identity]) -> None:
         back: list[Entry] = []
-        for entry in entries:
+        strange = [e for e in entries if (identity := expected.get(e.path)) is None or not identity.matches(e.identity)]
+        known = self._journal.known_of(self.rules.name, [entry.path for entry in strange if entry.path not in expected])
+        for entry in strange:
             identity, state = known.get(entry.path, (None, None))
             if identity is None or not identity.matches(entry.identity):
                 self._tracker.look(entry.path, entry.identity, self._clock())
@@ -225,12 +227,9 @@ class Territory:
         if back:
             self._journal.add(self.rules.name, back)
 
-    def _gone_from(
-        self, directory: str, *, present: set[str] | frozenset[str], known: dict[str, tuple[Identity, JobState]] | None = None
-    ) -> None:
-        for path, (_, state) in (known or self._journal.known_in(self.rules.name, directory)).items():
-            if path not in present and state not in AWAY:
-                self._journal.gone(self.rules.name, path)
+    def _gone(self, paths: Collection[str]) -> None:
+        for path in paths:
+            self._journal.gone(self.rules.name, path)
 
     # -- hints and single looks ----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ocrwatch.errors import StateDamaged, StateUnwritable
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 REBUILT = "the service begins another from the scans and their texts when it starts; look at the disk's health"
-_MIGRATIONS = ("schema.sql", "hooks.sql", "ends.sql")  # append only; each runs once, in a transaction of its own
+_MIGRATIONS = ("schema.sql", "hooks.sql", "ends.sql", "over.sql")  # append only; each runs once, in a transaction of its own
 
 
 class Database:

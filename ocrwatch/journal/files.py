@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from ocrwatch.intake.entries import Identity, Row
@@ -14,6 +15,7 @@ CURRENT = "state NOT IN ('superseded', 'vanished')"
 """The condition that a row is the current version of its path."""
 _AWAY = ", ".join(f"'{state}'" for state in sorted(AWAY))
 _PAGE_ROWS = 10_000
+_ONCE = 500  # names in one question
 _EXPECTED = (
     "SELECT substr(path, ?), size, mtime_ns, inode, id FROM job WHERE inbox = ? AND directory = ?"
     f" AND {CURRENT} AND state NOT IN ({_AWAY}) AND id > ? ORDER BY id LIMIT ?"
@@ -28,25 +30,36 @@ class Files(Places):
         self._writes = 0
         self._agreed: dict[tuple[str, str], int] = {}  # folders that were as known since the last write, by a hash of their files
 
-    def known_in(self, inbox: str, directory: str) -> dict[str, tuple[Identity, JobState]]:
-        """The current version of every file known in one folder of an inbox, by relative path."""
+    def expected_in(self, inbox: str, directory: str) -> dict[str, Identity]:
+        """The current version of every file that is to be in one folder of an inbox, by relative path."""
         rows = self._rows(
-            f"SELECT path, size, mtime_ns, inode, state FROM job WHERE inbox = ? AND directory = ? AND {CURRENT}",
+            "SELECT path, size, mtime_ns, inode FROM job WHERE inbox = ? AND directory = ?"
+            f" AND {CURRENT} AND state NOT IN ({_AWAY})",
             (inbox, os.fsencode(directory)),
         )
-        return {os.fsdecode(r["path"]): (identity_of(r), JobState(r["state"])) for r in rows}
+        return {os.fsdecode(r["path"]): identity_of(r) for r in rows}
+
+    def known_of(self, inbox: str, paths: Sequence[str]) -> dict[str, tuple[Identity, JobState]]:
+        """The current version of those of these files that are known, also of such as are away."""
+        found: dict[str, tuple[Identity, JobState]] = {}
+        for start in range(0, len(paths), _ONCE):
+            some = [os.fsencode(path) for path in paths[start : start + _ONCE]]
+            rows = self._rows(
+                f"SELECT path, size, mtime_ns, inode, state FROM job WHERE inbox = ? AND path IN ({', '.join('?' * len(some))})"
+                f" AND {CURRENT}",
+                (inbox, *some),
+            )
+            found |= {os.fsdecode(r["path"]): (identity_of(r), JobState(r["state"])) for r in rows}
+        return found
 
     def known(self, inbox: str, path: str) -> tuple[Identity, JobState] | None:
         """The current version of one file."""
-        rows = self._rows(
-            f"SELECT size, mtime_ns, inode, state FROM job WHERE inbox = ? AND path = ? AND {CURRENT}",
-            (inbox, os.fsencode(path)),
-        )
-        return (identity_of(rows[0]), JobState(rows[0]["state"])) if rows else None
+        return self.known_of(inbox, [path]).get(path)
 
     def directories(self, inbox: str) -> set[str]:
-        """The folders of an inbox in which a file is known."""
-        rows = self._rows(f"SELECT DISTINCT directory FROM job WHERE inbox = ? AND {CURRENT}", (inbox,))
+        """The folders of an inbox in which a file is to be."""
+        query = f"SELECT DISTINCT directory FROM job WHERE inbox = ? AND {CURRENT} AND state NOT IN ({_AWAY})"
+        rows = self._rows(query, (inbox,))
         return {os.fsdecode(r["directory"]) for r in rows}
 
     def is_as_known(self, inbox: str, directory: str, files: tuple[Row, ...]) -> bool:

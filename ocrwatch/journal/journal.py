@@ -17,6 +17,7 @@ from ocrwatch.journal.files import CURRENT as _CURRENT
 from ocrwatch.journal.files import Files
 from ocrwatch.journal.moves import Moves
 from ocrwatch.journal.records import WHOLE_INBOX, Event, Job, Page, Scope
+from ocrwatch.journal.retention import Retention
 from ocrwatch.journal.rows import JOB_COLUMNS, job_of, within
 from ocrwatch.journal.states import ALLOWED, AWAY, PUBLISHED, RETRYABLE, JobState, PageState, check
 
@@ -29,7 +30,7 @@ _END = "after IN ('done', 'partial', 'failed', 'poison', 'awaiting_correction')"
 """Of an event: the condition of the index `event_by_end`, word for word, without which it is not used."""
 
 
-class Journal(Files, Moves, Deliveries):
+class Journal(Files, Moves, Deliveries, Retention):
     """The journal in a file; creates it, or brings it up to date. Raises StateUnwritable when that cannot be."""
 
     # -- files ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Folders of jobs that are over. Owns when they go: at the start, and as soon as a version is superseded or its file is gone
-while nobody is at work on it, as one that was put off."""
+"""What is left of jobs that are over, and when it goes: their folders at the start, and as soon as a version is superseded or its
+file is gone while nobody is at work on it, as one that was put off; what the journal knows of them a year later."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from ocrwatch.journal.checkpoints import Checkpoints
 from ocrwatch.journal.journal import Journal
 from ocrwatch.journal.states import UNFINISHED, JobState
 
+_REMEMBERED_S = 365 * 86400.0
+_BATCH = 1000
 _WANTED = UNFINISHED | {JobState.PARTIAL}
 
 
 class Leftovers:
-    """What lies in the state directory for nobody. Made before any work begins."""
+    """What is in the state directory for nobody. Made before any work begins. wall_clock: the journal's."""
 
-    def __init__(self, journal: Journal, checkpoints: Checkpoints) -> None:
+    def __init__(self, journal: Journal, checkpoints: Checkpoints, *, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
         self._journal = journal
         self._checkpoints = checkpoints
         self._seen, _ = journal.over_since(0)
@@ -33,3 +36,4 @@ class Leftovers:
             if self._journal.job(job).state not in _WANTED:  # its scan is back
                 self._checkpoints.drop(job)
             self._over.discard(job)
+        self._journal.prune(before=self._wall_clock() - _REMEMBERED_S, limit=_BATCH)

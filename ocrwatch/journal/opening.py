@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ocrwatch.errors import StateDamaged
+from ocrwatch.errors import StateDamaged, StateUnwritable
 from ocrwatch.journal.journal import Journal
 from ocrwatch.log_events import LogEvent
 
@@ -36,6 +36,8 @@ def opened(path: Path, *, wall_clock: Callable[[], float]) -> Iterator[Journal]:
             raise
         journal = Journal(path, wall_clock=wall_clock)
     try:
+        with contextlib.suppress(StateUnwritable):  # for want of room; it may stay as large as it is
+            journal.compact()
         yield journal
     finally:
         journal.close()

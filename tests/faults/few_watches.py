@@ -63,7 +63,7 @@ class _Stage:
         (self.inbox / name).write_bytes(_SCAN)
 
     def taken(self) -> list[str]:
-        return sorted(path for folder in self.journal.directories("in") for path in self.journal.known_in("in", folder))
+        return sorted(path for folder in self.journal.directories("in") for path in self.journal.expected_in("in", folder))
 
 
 def main() -> int:

@@ -238,7 +238,7 @@ def test_inbox_on_a_share_of_its_own_process_settles_and_tidies(tmp_path: Path) 
     for _ in range(12):
         inbox.step()
         clock.now += 2
-    assert set(journal.known_in("nas", "")) == {"a.pdf"}
+    assert set(journal.expected_in("nas", "")) == {"a.pdf"}
     share.close()
     journal.close()
 

@@ -83,7 +83,7 @@ class Stage:
 
     def states(self) -> dict[str, JobState]:
         """What the journal has of the inbox."""
-        return {path: state for path, (_, state) in self.journal.known_in("nas", "").items()}
+        return {job.path: job.state for job in self.journal.in_state(*set(JobState) - {JobState.SUPERSEDED}, inbox="nas")}
 
 
 @pytest.fixture

@@ -74,3 +74,18 @@ def test_many_scans_in_many_inboxes_are_all_done(service: TorturedService, scans
         f"parent {idle_bytes / 1e6:.0f} MB and {grown_bytes / 1e6:+.0f} MB; journal {journal_bytes / scans:.0f} bytes a scan"
     )
     assert not list((tmp_path / "state" / "jobs").glob("*"))
+    _forgotten_a_year_after(service, tmp_path, scans)
+
+
+def _forgotten_a_year_after(service: TorturedService, folder: Path, scans: int) -> None:
+    """The scans are taken away; a year later the journal knows nothing of them, and is small again after the next start."""
+    for scan in service.inbox.glob("*/*.tif"):
+        scan.unlink()
+    wait_until(lambda: _counts(service) == {"orphaned": scans + 1}, timeout_s=3600, what="all are gone")
+    service.set_clock(366 * 86400.0)
+    wait_until(lambda: sum(_counts(service).values()) <= 2, timeout_s=3600, what="all but the last are forgotten")
+    service.end()
+    service.start()
+    journal_bytes = sum(path.stat().st_size for path in (folder / "state").glob("journal.db*"))
+    print(f"a year after they are gone: journal of {journal_bytes / 1e6:.1f} MB")
+    assert journal_bytes < 25_000_000  # below that it stays as it is

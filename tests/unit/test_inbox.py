@@ -107,8 +107,8 @@ class Stage:
 
     def states(self) -> dict[str, JobState]:
         """The current job of each path."""
-        known = [self.journal.known_in("in", directory) for directory in self.journal.directories("in")]
-        return {path: state for folder in known for path, (_, state) in folder.items()}
+        current = set(JobState) - {JobState.SUPERSEDED, JobState.VANISHED}
+        return {job.path: job.state for job in self.journal.in_state(*current, inbox="in")}
 
     def finish(self, path: str, state: JobState = JobState.DONE) -> None:
         """The pipeline has done its work."""
@@ -740,8 +740,8 @@ class AnySequence(RuleBasedStateMachine):
         self.share.offline, self.share.unreadable = False, set()
         self.stage.after(3 * _INTERVAL_S + 2000)
         present = {p: f.identity for p, f in self.share.files.items() if not p.endswith(".part")}
-        known = [self.stage.journal.known_in("in", folder) for folder in self.stage.journal.directories("in")]
-        current = {p: i for each in known for p, (i, state) in each.items() if state is not JobState.ORPHANED}
+        expected = [self.stage.journal.expected_in("in", folder) for folder in self.stage.journal.directories("in")]
+        current = {path: identity for each in expected for path, identity in each.items()}
         self.stage.journal.close()
         self.folder.cleanup()
         assert current == present

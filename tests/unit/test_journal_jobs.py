@@ -80,7 +80,7 @@ def test_newer_version_takes_the_place_of_the_older(journal: Journal, state: Job
     new = _add(journal, identity=_LATER)
     assert journal.job(old.id).state is JobState.SUPERSEDED
     assert journal.current("in", "a.pdf") == new
-    assert journal.known_in("in", "") == {"a.pdf": (_LATER, JobState.QUEUED)}
+    assert journal.expected_in("in", "") == {"a.pdf": _LATER}
 
 
 def test_identity_without_inode_is_the_same_version(journal: Journal) -> None:
@@ -108,7 +108,7 @@ def test_scan_that_goes_before_its_text_vanishes_and_may_come_again(journal: Jou
     gone = journal.gone("in", "a.pdf")
     assert gone is not None
     assert gone.state is JobState.VANISHED
-    assert journal.known_in("in", "") == {}
+    assert journal.expected_in("in", "") == {}
     assert journal.current("in", "a.pdf") == gone
     assert _add(journal).id != old.id
 
@@ -260,7 +260,8 @@ def test_any_name_survives(journal: Journal, path: bytes) -> None:
     name = path.decode("utf-8", "surrogateescape")
     job = _add(journal, name)
     assert journal.job(job.id).path == name
-    assert journal.known_in("in", directory_of(name)) == {name: (_FIRST, JobState.QUEUED)}
+    assert journal.expected_in("in", directory_of(name)) == {name: _FIRST}
+    assert journal.known_of("in", [name, "x.pdf"]) == {name: (_FIRST, JobState.QUEUED)}
     assert directory_of(name) in journal.directories("in")
     journal.move(job.id, JobState.SPOOLED)
     assert journal.move(job.id, JobState.DONE, text_name=f"{name}.txt").text_name == f"{name}.txt"
@@ -269,7 +270,7 @@ def test_any_name_survives(journal: Journal, path: bytes) -> None:
 def test_folders_are_told_apart(journal: Journal) -> None:
     """What is gone from one folder says nothing of another whose name begins the same."""
     journal.add("in", [Entry("a/x.pdf", _FIRST), Entry("ab/x.pdf", _FIRST), Entry("a/b/x.pdf", _FIRST)])
-    assert set(journal.known_in("in", "a")) == {"a/x.pdf"}
+    assert set(journal.expected_in("in", "a")) == {"a/x.pdf"}
     assert journal.directories("in") == {"a", "ab", "a/b"}
 
 

@@ -53,7 +53,7 @@ def _changed(journal: Journal) -> None:
 
 def test_copy_of_a_file_that_changed_or_went_while_it_waited_goes_with_it(journal: Journal, checkpoints: Checkpoints) -> None:
     """Not at the next start of a service that runs for months: somebody deleted the document."""
-    leftovers = Leftovers(journal, checkpoints)
+    leftovers = Leftovers(journal, checkpoints, wall_clock=FakeClock(1000.0))
     leftovers.drop(is_active=lambda _: False)
     assert _left(journal, checkpoints) == list(NAMES)
     _changed(journal)
@@ -63,7 +63,7 @@ def test_copy_of_a_file_that_changed_or_went_while_it_waited_goes_with_it(journa
 
 def test_copy_of_a_job_in_work_goes_when_that_ends(journal: Journal, checkpoints: Checkpoints) -> None:
     """Its thread would find its folder gone."""
-    leftovers = Leftovers(journal, checkpoints)
+    leftovers = Leftovers(journal, checkpoints, wall_clock=FakeClock(1000.0))
     _changed(journal)
     leftovers.drop(is_active=lambda _: True)
     assert _left(journal, checkpoints) == list(NAMES)
@@ -74,13 +74,13 @@ def test_copy_of_a_job_in_work_goes_when_that_ends(journal: Journal, checkpoints
 def test_what_a_crash_left_goes_at_the_start(journal: Journal, checkpoints: Checkpoints) -> None:
     """Whatever had happened by then."""
     _changed(journal)
-    Leftovers(journal, checkpoints)
+    Leftovers(journal, checkpoints, wall_clock=FakeClock(1000.0))
     assert _left(journal, checkpoints) == ["waiting.pdf"]
 
 
 def test_copy_of_a_scan_that_went_and_is_back_stays(journal: Journal, checkpoints: Checkpoints) -> None:
     """A share that was away for a moment: what was read of it is wanted."""
-    leftovers = Leftovers(journal, checkpoints)
+    leftovers = Leftovers(journal, checkpoints, wall_clock=FakeClock(1000.0))
     job = journal.current("in", "waiting.pdf")
     assert job is not None
     journal.wake(longest_s=0.0)
