@@ -852,7 +852,7 @@ def test_events_that_cannot_be_had_are_asked_for_ever_less_often_and_bring_no_li
     assert 5 <= stage.events.tries <= 12
     assert len([call for call in stage.calls() if call[0] == "scan"]) <= 3600 / (_INTERVAL_S * 0.9) + 1
     stage.events.refused = ""
-    stage.after(660)
+    stage.after(600 + _INTERVAL_S * 1.2)  # until the next try, at the next step after it
     assert stage.status().why_polling == ""
     stage.journal.close()
 
